@@ -1,0 +1,88 @@
+"""The API as django-ninja knows it: routers, authentication, errors in the API's own form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import structlog
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.parser import Parser
+
+from apps.api.auth import ApiKeyAuth
+from apps.api.errors import ApiError, InvalidRequest, Unauthenticated
+from apps.api.protocol.params import first_problem
+from apps.api.replies import error_reply
+from apps.api.routes import models, passthrough, responses
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class JsonParser(Parser):
+    """Request bodies are JSON and say so."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        media_type = request.content_type or ""
+        if media_type != "application/json" and not media_type.endswith("+json"):
+            raise InvalidRequest(
+                f"The media type is {media_type or 'missing'!r}, not application/json.",
+                code="unsupported_media_type",
+                status=415,
+            )
+        try:
+            return orjson.loads(request.body)
+        except orjson.JSONDecodeError as exc:
+            raise InvalidRequest(
+                f"The request body is not JSON: {exc}.", code="invalid_json"
+            ) from exc
+
+
+api = NinjaAPI(
+    title="Responses Gateway",
+    description="The OpenAI Responses API in front of vLLM.",
+    version="1",
+    urls_namespace="api",
+    auth=ApiKeyAuth(),
+    parser=JsonParser(),
+    openapi_url="/openapi.json",
+    docs_url="/docs",
+)
+api.add_router("", responses.router)
+api.add_router("", models.router)
+api.add_router("", passthrough.router)
+
+
+@api.exception_handler(ApiError)
+def on_api_error(request: HttpRequest, exc: ApiError) -> HttpResponse:
+    return error_reply(exc)
+
+
+@api.exception_handler(ValidationError)
+def on_validation_error(request: HttpRequest, exc: ValidationError) -> HttpResponse:
+    """The framework puts steps of its own before the client's parameter: one in a query, two in a
+    body."""
+    in_body = exc.errors[0]["loc"][0] == "body"
+    problem = first_problem(exc.errors, skip=2 if in_body else 1)
+    message = problem.message if problem.param else "The request body is missing or no object."
+    return error_reply(InvalidRequest(message, code=problem.code, param=problem.param))
+
+
+@api.exception_handler(HttpError)
+def on_http_error(request: HttpRequest, exc: HttpError) -> HttpResponse:
+    """The framework wraps what its parser raised."""
+    if isinstance(exc.__cause__, ApiError):
+        return error_reply(exc.__cause__)
+    return error_reply(InvalidRequest(str(exc), code=None, status=exc.status_code))
+
+
+@api.exception_handler(AuthenticationError)
+def on_authentication_error(request: HttpRequest, exc: AuthenticationError) -> HttpResponse:
+    return error_reply(Unauthenticated("No API key provided."))
+
+
+@api.exception_handler(Exception)
+def on_bug(request: HttpRequest, exc: Exception) -> HttpResponse:
+    log.error("request failed", path=request.path, exc_info=exc)
+    return error_reply(ApiError("An internal error occurred.", code="server_error"))

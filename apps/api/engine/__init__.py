@@ -1,0 +1,1 @@
+"""Decides what happens next. It awaits, but speaks neither HTTP nor SQL."""

@@ -1,0 +1,48 @@
+"""Asks what the gateway leans on, besides the upstream, whether it is there. Blocking calls."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connection
+
+TIME_LIMIT = 2
+
+
+class DependencyDown(Exception):
+    """It did not answer; the message says why."""
+
+
+def ping_database() -> None:
+    """Raises what the database raises."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def has_cache() -> bool:
+    return bool(settings.REDIS_URL)
+
+
+def ping_cache() -> None:
+    """Through the client: the cache itself calls every failure a miss."""
+    from redis import RedisError
+
+    try:
+        cache.client.get_client().ping()  # type: ignore[attr-defined]
+    except (RedisError, OSError) as exc:
+        raise DependencyDown(str(exc)) from exc
+
+
+def has_broker() -> bool:
+    return bool(settings.CELERY_BROKER_URL)
+
+
+def ping_broker() -> None:
+    from celery import current_app
+    from kombu.exceptions import KombuError
+
+    try:
+        with current_app.connection_for_read(connect_timeout=TIME_LIMIT) as broker:
+            broker.ensure_connection(max_retries=0, timeout=TIME_LIMIT)
+    except (KombuError, OSError) as exc:
+        raise DependencyDown(str(exc)) from exc

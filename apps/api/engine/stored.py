@@ -1,0 +1,95 @@
+"""Responses that have been stored: read, listed, deleted, in the API's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import orjson
+
+from apps.api.engine.media import with_data
+from apps.api.errors import InvalidRequest, NotFound, Unavailable
+from apps.api.protocol.response import splice
+from apps.store import responses as store
+from apps.store.db import in_thread, in_writer
+from apps.store.errors import ResponseNotFound, StoreUnavailable, UnknownCursor
+from apps.store.snapshots import ItemPage, ResponsePage, StoredResponse
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LOST = {"code": "server_error", "message": "The process that ran this response ended."}
+
+
+async def get(response_id: str, *, project_id: int) -> StoredResponse:
+    """Raises NotFound, Unavailable."""
+    return await _ask(in_thread, store.get_response, response_id, project_id=project_id)
+
+
+async def delete(response_id: str, *, project_id: int) -> None:
+    """Raises NotFound, Unavailable."""
+    await _ask(in_writer, store.delete_response, response_id, project_id=project_id)
+
+
+async def list_all(
+    *, project_id: int, after: str | None, limit: int, newest_first: bool
+) -> ResponsePage:
+    """Raises InvalidRequest, Unavailable."""
+    return await _ask(
+        in_thread,
+        store.list_responses,
+        project_id=project_id,
+        after=after,
+        limit=limit,
+        newest_first=newest_first,
+    )
+
+
+async def input_items(
+    response_id: str,
+    *,
+    project_id: int,
+    after: str | None,
+    limit: int,
+    newest_first: bool,
+    images: bool,
+) -> ItemPage:
+    """Raises NotFound, InvalidRequest, Unavailable."""
+    page = await _ask(
+        in_thread,
+        store.list_input_items,
+        response_id,
+        project_id=project_id,
+        after=after,
+        limit=limit,
+        newest_first=newest_first,
+    )
+    try:
+        return await with_data(page, project_id=project_id, images=images)
+    except StoreUnavailable as exc:
+        raise Unavailable("The database cannot be reached.") from exc
+
+
+def to_json(response: StoredResponse) -> bytes:
+    """The whole resource. The row's status is the truth: the process that would have written the
+    end into the body may have died."""
+    body = orjson.loads(response.body)
+    if body["status"] == response.status:
+        return splice(response.body, response.output)
+    body |= {"status": response.status, "error": LOST if response.status == "failed" else None}
+    return splice(orjson.dumps(body), response.output)
+
+
+async def _ask(where: Any, unit: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run one unit of the store, in its reading or writing threads; translate its errors."""
+    try:
+        result: R = await where(unit, *args, **kwargs)
+    except ResponseNotFound as exc:
+        raise NotFound(f"Response with id '{exc}' not found.", param="response_id") from exc
+    except UnknownCursor as exc:
+        raise InvalidRequest(
+            f"Nothing in the list has the id '{exc}'.", code="invalid_value", param="after"
+        ) from exc
+    except StoreUnavailable as exc:
+        raise Unavailable("The database cannot be reached.") from exc
+    return result

@@ -1,0 +1,1 @@
+"""One file per kind of item: its model, its events, its builder."""

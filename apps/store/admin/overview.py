@@ -1,0 +1,60 @@
+"""The figures on the admin's first page: four small statements, none of which reads a payload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.store.models import Lease, Response
+from apps.store.models.response import RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number, what it counts, and the list behind it."""
+
+    number: int
+    label: str
+    url: str
+    is_alarming: bool = False
+
+
+def figures(user: User | AnonymousUser) -> list[Figure]:
+    """What the user may see of the state of the gateway."""
+    found = []
+    if user.has_perm("store.view_response"):
+        found += _responses()
+    if user.has_perm("store.view_lease"):
+        alive = Lease.objects.filter(expires_at__gt=Now()).count()
+        found.append(Figure(alive, "processes alive", reverse("admin:store_lease_changelist")))
+    return found
+
+
+def _responses() -> list[Figure]:
+    now = timezone.now()
+    hour_ago = now - timedelta(hours=1)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    running = Response.objects.filter(status__in=RUNNING)
+    failed = Response.objects.filter(status="failed", created_at__gte=hour_ago)
+    today = Response.objects.filter(created_at__gte=midnight)
+    failures = failed.count()
+    return [
+        Figure(running.count(), "in progress", _list(status__in=",".join(RUNNING))),
+        Figure(
+            failures,
+            "failed, last hour",
+            _list(status__exact="failed", created_at__gte=hour_ago.isoformat()),
+            is_alarming=failures > 0,
+        ),
+        Figure(today.count(), "responses today", _list(created_at__gte=midnight.isoformat())),
+    ]
+
+
+def _list(**lookups: str) -> str:
+    return f"{reverse('admin:store_response_changelist')}?{urlencode(lookups)}"

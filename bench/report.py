@@ -1,0 +1,171 @@
+"""The results as markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median
+from typing import TypeAlias
+
+from bench.chains import ChainFigures
+from bench.load import Figures
+from bench.manners import StallFigures
+from bench.scenarios import Scenario, Target
+
+PACKAGES = ("django", "daphne", "httpx", "aiohttp", "uvloop", "psycopg")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One load on the gateway, on the bare relay and on the floor, right after each other."""
+
+    gateway: Figures
+    relay: Figures
+    floor: Figures
+
+
+NONE = "-"
+
+Row: TypeAlias = tuple[str, ...]
+
+
+def table(head: Row, rows: Iterable[Row]) -> str:
+    """A markdown table; all columns but the first are numbers."""
+    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def conditions(*, pinned: bool, database: str, rounds: int) -> str:
+    """On what it ran."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    cpus = "a CPU of its own for the gateway" if pinned else "no CPU of its own for the gateway"
+    kind = "PostgreSQL" if database else "SQLite"
+    busy = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    return (
+        f"Python {platform.python_version()}, {versions}; {kind}; {os.cpu_count()} CPUs, {cpus}; "
+        f"load average at the end {busy}; medians of {rounds} rounds."
+    )
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "**missed**"
+
+
+# --- Targets --------------------------------------------------------------------------------------
+
+TARGET_HEAD = ("scenario", "figure", "gateway", "relay", "floor", "ratio", "all rounds", "target",
+               "")  # fmt: skip
+STALL_LIMIT = 10e6
+LEAVE_LIMIT = 0.1
+GROWTH_LIMIT = 1.5
+
+
+def target_rows(scenario: Scenario, rounds: Sequence[Round]) -> list[Row]:
+    """A line for each target: medians, and how far the rounds' ratios lie apart."""
+    return [_target_row(scenario, target, rounds) for target in scenario.targets]
+
+
+def _target_row(scenario: Scenario, target: Target, rounds: Sequence[Round]) -> Row:
+    ours = [target.figure(each.gateway) for each in rounds]
+    relay = [target.figure(each.relay) for each in rounds]
+    floor = [target.figure(each.floor) for each in rounds]
+    ratios = [a / b for a, b in zip(ours, floor, strict=True) if b]
+    value = median(ratios if target.of_floor else ours)
+    sign = "≤" if target.at_most else "≥"
+    return (
+        scenario.words,
+        target.words,
+        number(median(ours)),
+        number(median(relay)),
+        number(median(floor)),
+        f"{median(ratios):.2f}" if ratios else NONE,
+        f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else NONE,
+        f"{sign} {target.bound:g}{' of the floor' if target.of_floor else ''}",
+        verdict(target.met(value)),
+    )
+
+
+def _own_row(scenario: str, figure: str, found: str, target: str, *, met: bool) -> Row:
+    """A line for what the floor has no part in."""
+    return (scenario, figure, found, NONE, NONE, NONE, NONE, target, verdict(met))
+
+
+def chain_rows(chain: ChainFigures) -> list[Row]:
+    words = f"conversation of {chain.turns} turns"
+    first, last = chain.first_cpu * 1000, chain.last_cpu * 1000
+    grown = f"{chain.growth:.2f} ({first:.1f} to {last:.1f} ms)"
+    return [
+        _own_row(words, "CPU of the last turns to the first", grown, f"≤ {GROWTH_LIMIT:g}",
+                 met=chain.growth <= GROWTH_LIMIT),
+        _own_row(words, "errors", str(chain.errors), "≤ 0", met=not chain.errors),
+    ]  # fmt: skip
+
+
+def leave_rows(took: Sequence[float]) -> list[Row]:
+    found = f"{median(took) * 1000:.0f} (at most {max(took) * 1000:.0f})"
+    limit = f"≤ {LEAVE_LIMIT * 1000:.0f}"
+    words = f"client leaves, {len(took)} times"
+    return [_own_row(words, "upstream let go, ms", found, limit, met=max(took) <= LEAVE_LIMIT)]
+
+
+def stall_rows(stalled: StallFigures) -> list[Row]:
+    found = f"{stalled.memory_each / 1e6:.1f}"
+    words = "clients that never read"
+    return [
+        _own_row(words, "memory of each, MB", found, f"≤ {STALL_LIMIT / 1e6:.0f}",
+                 met=stalled.memory_each <= STALL_LIMIT),
+        _own_row(words, "upstream waits", f"after {stalled.sent:.0%}", "yes", met=stalled.paused),
+    ]  # fmt: skip
+
+
+# --- Figures --------------------------------------------------------------------------------------
+
+COLUMNS: dict[str, Callable[[Figures], float]] = {
+    "requests/s": lambda f: f.requests_per_s,
+    "events/s": lambda f: f.events_per_s,
+    "events per CPU s": lambda f: f.events_per_cpu_s,
+    "CPU ms per request": lambda f: f.cpu_per_request * 1000,
+    "first token p50, ms": lambda f: f.ttft_p50 * 1000,
+    "p99": lambda f: f.ttft_p99 * 1000,
+    "stream p50, ms": lambda f: f.took_p50 * 1000,
+    "lag p50, ms": lambda f: f.lag_p50 * 1000,
+    "p99 ": lambda f: f.lag_p99 * 1000,
+    "peak RSS, MB": lambda f: f.peak_memory / 1e6,
+    "errors": lambda f: f.errors,
+}
+
+
+def figures_table(scenario: Scenario, rounds: Sequence[Round]) -> str:
+    """All figures of one scenario: medians over the rounds."""
+    return table((scenario.words, *COLUMNS), [
+        _figures_row("gateway", [each.gateway for each in rounds]),
+        _figures_row("relay", [each.relay for each in rounds]),
+        _figures_row("floor", [each.floor for each in rounds]),
+    ])  # fmt: skip
+
+
+def _figures_row(name: str, rounds: Sequence[Figures]) -> Row:
+    values = (median(map(column, rounds)) for column in COLUMNS.values())
+    return (name, *(number(value) if value else NONE for value in values))
+
+
+# --- Cache ----------------------------------------------------------------------------------------
+
+
+def cache_table(found: Sequence[tuple[str, ChainFigures]]) -> str:
+    """Conversations without and with the history cache: medians per turn, in milliseconds."""
+    head = ("history cache", "CPU of first turns, ms", "of last", "first turns take, ms", "last")
+    rows = []
+    for name in dict.fromkeys(name for name, _ in found):
+        chains = [chain for each, chain in found if each == name]
+        columns = zip(*((c.first_cpu, c.last_cpu, c.first_took, c.last_took) for c in chains),
+                      strict=True)  # fmt: skip
+        rows.append((name, *(f"{median(column) * 1000:.1f}" for column in columns)))
+    return table(head, rows)

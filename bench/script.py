@@ -1,0 +1,47 @@
+"""What the scripted upstream answers. The model's name carries it, because that is the one thing
+which every gateway passes on unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Self
+
+PREFIX = "bench"
+WORDS = tuple(f" w{number:03d}" for number in range(1000))
+CALL_OPENS, CALL_ENDS = '{"text":"', '"}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """One answer. ``name`` is the model that asks for it."""
+
+    tokens: int = 32  #: of the answer, or of the call's arguments
+    reasoning: int = 0  #: tokens before them
+    delay: int = 0  #: milliseconds between tokens; 0 is as fast as the reader takes them
+    stamp: int = 0  #: 1: each token is the microsecond in which it was sent
+    tool: int = 0  #: 1: the answer is a call of the first tool
+
+    @property
+    def name(self) -> str:
+        return f"{PREFIX}:" + ",".join(f"{key}={value}" for key, value in asdict(self).items())
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def parse(cls, name: str) -> Self:
+        """Raises ValueError when it is not such a name."""
+        prefix, _, values = name.partition(":")
+        if prefix != PREFIX:
+            raise ValueError(f"{name!r} does not begin with {PREFIX!r}")
+        given = dict(value.split("=") for value in values.split(",") if value)
+        return cls(**{key: int(value) for key, value in given.items()})
+
+    def pieces(self) -> list[str]:
+        """The tokens after the reasoning."""
+        words = [WORDS[position % 1000] for position in range(self.tokens)]
+        return [CALL_OPENS, *words, CALL_ENDS] if self.tool else words
+
+    @property
+    def deltas(self) -> int:
+        """How many deltas a client gets."""
+        return self.reasoning + self.tokens + (2 if self.tool else 0)

@@ -1,0 +1,34 @@
+"""Turns DATABASE_URL into Django's database settings."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import dj_database_url
+
+
+def from_url(url: str, *, threads: int) -> dict[str, Any]:
+    """Settings for SQLite or PostgreSQL; options in the URL win over what is set here. The pool
+    holds one connection per API thread and a few for the admin, whose requests each run in a
+    thread of their own."""
+    config = cast(dict[str, Any], dj_database_url.parse(url, conn_max_age=0))
+    options: dict[str, Any] = {}
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        options = {
+            "transaction_mode": "IMMEDIATE",  # a writer waits for its turn instead of failing late
+            "timeout": 20,
+            "init_command": "PRAGMA synchronous=NORMAL;",
+        }
+    elif config["ENGINE"] == "django.db.backends.postgresql":
+        options = {
+            "pool": {
+                "min_size": 1,
+                "max_size": threads + 8,
+                "timeout": 5,
+                "reconnect_timeout": 1,  # then the next request tries, instead of ever longer waits
+            },
+            "application_name": "responses-gateway",
+        }
+        config["CONN_HEALTH_CHECKS"] = True  # survives a database that was restarted
+    config["OPTIONS"] = options | config.get("OPTIONS", {})
+    return config
