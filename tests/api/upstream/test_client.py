@@ -189,6 +189,49 @@ def test_turns_one_after_another_share_a_connection(
     assert server.connections == 1
 
 
+WHOLE = (
+    b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+def test_a_body_that_ends_after_its_last_event_leaves_the_connection(
+    server: ScriptedVLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.api.upstream.client.END_OF_BODY", 30.0)
+    end = threading.Event()
+    server.script(raw(WHOLE, bare=True) + pause(end))
+
+    async def scenario() -> None:
+        turn = await opened()
+        while await turn.read() is not None:
+            pass
+        closing = asyncio.create_task(turn.close())
+        await asyncio.sleep(0)
+        assert not closing.done(), "it waits for the end"
+        end.set()
+        await closing
+        await read_all(await opened())
+
+    in_loop(scenario)
+    assert server.connections == 1
+
+
+def test_a_body_that_does_not_end_costs_the_connection_and_no_more(
+    server: ScriptedVLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apps.api.upstream.client.END_OF_BODY", 0.05)
+    server.script(raw(WHOLE, bare=True) + pause(threading.Event()))
+
+    async def scenario() -> None:
+        deltas, failed = await read_all(await opened())
+        assert (text_of(deltas), failed) == ("a", None)
+        await read_all(await opened())
+
+    in_loop(scenario)
+    assert server.connections == 2
+
+
 def test_an_error_does_not_cost_the_connection(server: ScriptedVLLM) -> None:
     server.script(failure(400, "No."))
 
