@@ -12,22 +12,24 @@ from pathlib import Path
 
 from bench import report, servers
 from bench.chains import converse
-from bench.load import Figures, Target, drive
+from bench.code_calls import QUICK, Effort, code_calls
+from bench.load import Figures, Load, Target, drive
 from bench.loop import run
-from bench.manners import leave, stall
+from bench.manners import drain, leave, stall
+from bench.mcp_calls import OPENS
 from bench.report import Round, Row
 from bench.scenarios import SCENARIOS, Scenario
+from bench.script import Script
 from bench.verify import WrongError, verify
 
 
 @dataclass(frozen=True, slots=True)
 class Programs:
-    """What runs while the bench does. ``cached`` is a gateway with the history cache."""
+    """What runs while the bench does."""
 
     upstream: Target
     gateway: Target
     relay: Target
-    cached: Target | None
     pinned: bool
 
 
@@ -35,14 +37,13 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, below a minute")
     parser.add_argument("--verify", action="store_true", help="only check that streams are right")
-    parser.add_argument("--only", default="", metavar="WORDS", help="scenarios with these words")
+    parser.add_argument(
+        "--only", default="", metavar="WORDS", help="scenarios with these words; MCP; code"
+    )
     parser.add_argument("--rounds", type=int, help="how often each load runs (4; quick: 2)")
     parser.add_argument("--seconds", type=float, help="how long each load lasts (1.5; quick: 0.6)")
     parser.add_argument(
         "--database-url", default="", help="PostgreSQL server on which a database is made"
-    )
-    parser.add_argument(
-        "--redis-url", default="", help="hold conversations with the history cache too"
     )
     args = parser.parse_args()
     args.rounds = args.rounds or (2 if args.quick else 4)
@@ -58,24 +59,17 @@ def programs(args: argparse.Namespace) -> Iterator[Programs]:
         servers.pin(server=False)
         upstream = stack.enter_context(servers.upstream())
 
-        def gateway(name: str, **settings: str) -> Target:
-            return stack.enter_context(
-                servers.gateway(
-                    name,
-                    folder / name,
-                    upstream_port=upstream.port,
-                    database_url=args.database_url,
-                    settings=settings,
-                )
-            )
-
         servers.pin(server=True)
-        plain = gateway("gateway")
+        gateway = stack.enter_context(
+            servers.gateway(
+                "gateway",
+                folder / "gateway",
+                upstream_port=upstream.port,
+                database_url=args.database_url,
+            )
+        )
         relay = stack.enter_context(servers.relay(folder / "relay", upstream_port=upstream.port))
-        cached = None
-        if args.redis_url:
-            cached = gateway("cached", REDIS_URL=args.redis_url, GATEWAY_HISTORY_CACHE="1")
-        yield Programs(upstream, plain, relay, cached, servers.pin(server=False))
+        yield Programs(upstream, gateway, relay, servers.pin(server=False))
 
 
 async def measure(running: Programs, args: argparse.Namespace) -> None:
@@ -86,12 +80,13 @@ async def measure(running: Programs, args: argparse.Namespace) -> None:
     results = [(scenario, await rounds(running, scenario, args)) for scenario in chosen]
     lines = [row for scenario, each in results for row in report.target_rows(scenario, each)]
     chains = [] if args.only else await conversations(running, args)
+    manners += [] if args.only else await stopping(running.upstream, args)
+    manners += await code(args) if args.only in ("", "code") else []
+    manners += await mcp_calls(running.upstream, args) if args.only in ("", "MCP") else []
     say(report.conditions(pinned=running.pinned, database=args.database_url, rounds=args.rounds))
     say(report.table(report.TARGET_HEAD, [*lines, *chains, *manners]))
     for scenario, each in results:
         say(report.figures_table(scenario, each))
-    if running.cached is not None:
-        say(await cache(running.gateway, running.cached, args))
 
 
 async def rounds(running: Programs, scenario: Scenario, args: argparse.Namespace) -> list[Round]:
@@ -117,20 +112,74 @@ async def bad_manners(running: Programs, args: argparse.Namespace) -> list[Row]:
     return [*report.leave_rows(left), *stalled]
 
 
+async def stopping(upstream: Target, args: argparse.Namespace) -> list[Row]:
+    """A gateway that is stopped under load, and how much two processes do more than one. Nothing
+    has a CPU of its own here."""
+    print("stopping, and several processes", file=sys.stderr)
+    found: list[Figures] = []
+    load = Load(script=Script(tokens=32), clients=16, seconds=args.seconds)
+    servers.pin_nowhere()
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
+        for processes in (1, 2):
+            name = f"of {processes}"
+            with servers.gateway(
+                name,
+                Path(folder) / name,
+                upstream_port=upstream.port,
+                database_url=args.database_url,
+                processes=processes,
+            ) as target:
+                found.append(await drive(target, load))
+                if processes == 1:
+                    stopped = report.drain_rows(await drain(target))
+    servers.pin(server=False)
+    return [*stopped, report.scaling_row(*found)]
+
+
 async def conversations(running: Programs, args: argparse.Namespace) -> list[Row]:
     print("conversations", file=sys.stderr)
-    return report.chain_rows(await converse(running.gateway, turns=30 if args.quick else 60))
+    return report.chain_rows(await converse(running.gateway, turns=30 if args.quick else 200))
 
 
-async def cache(plain: Target, cached: Target, args: argparse.Namespace) -> str:
-    """The same conversations without and with the history cache, in turn."""
-    turns, found = 30 if args.quick else 60, []
-    for number in range(2 if args.quick else 4):
-        print(f"history cache: {number + 1}", file=sys.stderr)
-        both = (("without", plain), ("with", cached))
-        for name, target in both if number % 2 == 0 else both[::-1]:
-            found.append((name, await converse(target, turns=turns)))
-    return report.cache_table(found)
+async def mcp_calls(upstream: Target, args: argparse.Namespace) -> list[Row]:
+    """Calls of a tool through the gateway's runtime, and by a client of the server's own; then
+    responses that make two calls each, through the whole gateway."""
+    print("MCP calls", file=sys.stderr)
+    load = Load(
+        script=Script(tokens=16, hosted=2),
+        clients=100,
+        seconds=args.seconds,
+        tools=({"type": "mcp", "server_label": "bench"},),
+    )
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
+        folder = Path(name)
+        rows = report.mcp_rows(servers.mcp_calls(folder / "calls", database_url=args.database_url))
+        with (
+            servers.mcp_server() as port,
+            servers.gateway(
+                "with MCP",
+                folder / "load",
+                upstream_port=upstream.port,
+                database_url=args.database_url,
+                mcp_port=port,
+            ) as target,
+        ):
+            figures = await drive(target, load)
+            seen = servers.mcp_seen(port)
+    if figures.errors:
+        print(f"{target.name}: {figures.first_error}", file=sys.stderr)
+    sessions = sum(seen.get(method, 0) for method in OPENS)
+    return rows + report.mcp_load_rows(
+        load.clients, figures, calls=seen.get("tools/call", 0), sessions=sessions
+    )
+
+
+async def code(args: argparse.Namespace) -> list[Row]:
+    """Calls of ``code_interpreter``, with every sandbox that is installed."""
+    servers.pin_nowhere()
+    found = await code_calls(QUICK if args.quick else Effort())
+    servers.pin(server=False)
+    return [row for figures in found for row in report.code_rows(figures)]
 
 
 def say(text: str) -> None:

@@ -37,7 +37,7 @@ class Stream:
                 orjson.dumps(model),
             )
         )
-        self._pieces = [orjson.dumps(piece)[1:-1] for piece in script.pieces()]
+        self._pieces = [orjson.dumps(piece)[1:-1] for piece in script.pieces(_argument(request))]
         kind = b'"tool_calls":[{"index":0,"function":{"arguments":"%b"}}]'
         self._text = self._around(kind if script.tool else b'"content":"%b"')
         self._thought = self._around(b'"reasoning":"%b"')
@@ -90,7 +90,7 @@ class Stream:
 
 def completion(script: Script, model: str, request: dict[str, Any]) -> bytes:
     """The answer to a request that is not streamed."""
-    text = "".join(script.pieces())
+    text = "".join(script.pieces(_argument(request)))
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     if script.tool:
         function = {"name": request["tools"][0]["function"]["name"], "arguments": text}
@@ -113,6 +113,13 @@ def completion(script: Script, model: str, request: dict[str, Any]) -> bytes:
         "choices": [choice],
         "usage": usage_of(request["messages"], script.deltas),
     })  # fmt: skip
+
+
+def _argument(request: dict[str, Any]) -> str:
+    """The name of the first tool's one parameter."""
+    for tool in request.get("tools") or ():
+        return str(next(iter(tool["function"]["parameters"]["properties"])))
+    return ""
 
 
 def usage_of(messages: list[dict[str, Any]], completion_tokens: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ An answer is searched, not parsed: the load generator must cost less than what i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,12 @@ def request(
     token: str = "",
     text: str = PROMPT,
     previous: str | None = None,
+    tools: Sequence[dict[str, Any]] = (),
 ) -> bytes:
-    """One HTTP request."""
+    """One HTTP request. ``tools`` are the hosted ones."""
     body = dialect.body(script, text, previous) | {"stream": streamed, "model": script.name}
+    if tools:
+        body["tools"] = tools
     if streamed and dialect is CHAT:
         body["stream_options"] = {"include_usage": True}
     content = orjson.dumps(body)

@@ -11,6 +11,7 @@ import gc
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.connection import Broken, Connection
 from bench.dialects import Dialect, request
@@ -20,7 +21,8 @@ from bench.script import Script
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is put under load, and the process that is measured meanwhile."""
+    """What is put under load, and the process that is measured meanwhile; ``helper`` is one that
+    belongs to it."""
 
     name: str
     port: int
@@ -28,16 +30,19 @@ class Target:
     pid: int
     token: str = ""
     host: str = "127.0.0.1"
+    helper: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """``clients`` at once, for ``seconds``; what was asked for by then is waited for."""
+    """``clients`` at once, for ``seconds``; what was asked for by then is waited for. ``tools`` are
+    the hosted ones."""
 
     script: Script
     clients: int
     streamed: bool = True
     seconds: float = 2.0
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(slots=True)
@@ -141,6 +146,7 @@ async def drive(target: Target, load: Load) -> Figures:
         host=f"{target.host}:{target.port}",
         streamed=load.streamed,
         token=target.token,
+        tools=load.tools,
     )
     connections = [Connection(target.host, target.port) for _ in range(load.clients)]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import orjson
 
 from bench.connection import Connection
 from bench.dialects import request
-from bench.load import Target
+from bench.load import Answer, Target, ask
 from bench.meter import Meter
 from bench.script import Script
 from bench.verify import Whole
@@ -79,6 +81,23 @@ async def stall(target: Target, upstream: Target) -> StallFigures:
             client.close()
     await _until(upstream, lambda now: now["aborted"] >= before["aborted"] + STALLED)
     return figures
+
+
+async def drain(target: Target, *, clients: int = 16) -> list[Answer]:
+    """Streams under way when their server is told to stop (SIGTERM), as their clients see them."""
+    script = Script(tokens=100, delay=10)
+    host = f"{target.host}:{target.port}"
+    content = request(target.dialect, script, host=host, streamed=True, token=target.token)
+    answers = [Answer(script, target.dialect, True) for _ in range(clients)]
+    asked = [
+        asyncio.create_task(ask(Connection(target.host, target.port), content, answer))
+        for answer in answers
+    ]
+    deadline = time.monotonic() + PATIENCE
+    while not all(each.deltas for each in answers) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    os.kill(target.pid, signal.SIGTERM)
+    return list(await asyncio.gather(*asked))
 
 
 async def leave(target: Target, upstream: Target, *, times: int) -> list[float]:

@@ -68,7 +68,12 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="number of a listening socket")
     listening = socket.socket(fileno=parser.parse_args().fd)
     server = GatewayServer(
-        relay, sockets=[listening], process=Process(), max_body_bytes=1 << 20, drain_timeout=1.0
+        relay,
+        sockets=[listening],
+        process=Process(),
+        max_body_bytes=1 << 20,
+        request_timeout=60.0,
+        drain_timeout=1.0,
     )
     gc.collect()
     gc.freeze()  # as the gateway does

@@ -11,11 +11,13 @@ from statistics import median
 from typing import TypeAlias
 
 from bench.chains import ChainFigures
-from bench.load import Figures
+from bench.code_calls import CodeFigures
+from bench.load import Answer, Figures
 from bench.manners import StallFigures
+from bench.mcp_calls import McpFigures
 from bench.scenarios import Scenario, Target
 
-PACKAGES = ("django", "daphne", "httpx", "aiohttp", "uvloop", "psycopg")
+PACKAGES = ("django", "daphne", "httpx", "httptools", "uvloop", "psycopg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,9 @@ TARGET_HEAD = ("scenario", "figure", "gateway", "relay", "floor", "ratio", "all 
 STALL_LIMIT = 10e6
 LEAVE_LIMIT = 0.1
 GROWTH_LIMIT = 1.5
+MCP_LIMIT = 5.0
+CODE_LIMITS = {"embedded": 15.0, "Celery": 30.0}
+SPARE_LIMIT = 150.0
 
 
 def target_rows(scenario: Scenario, rounds: Sequence[Round]) -> list[Row]:
@@ -115,6 +120,73 @@ def leave_rows(took: Sequence[float]) -> list[Row]:
     return [_own_row(words, "upstream let go, ms", found, limit, met=max(took) <= LEAVE_LIMIT)]
 
 
+def drain_rows(answers: Sequence[Answer]) -> list[Row]:
+    cut = sum(bool(answer.error) for answer in answers)
+    words = f"SIGTERM with {len(answers)} streams under way"
+    return [_own_row(words, "cut", str(cut), "≤ 0", met=not cut)]
+
+
+def scaling_row(one: Figures, two: Figures) -> Row:
+    words = "32 tokens at once, 16 clients, 1 to 2 processes"
+    grown = two.requests_per_s / one.requests_per_s
+    found = f"{grown:.2f} ({one.requests_per_s:.0f} to {two.requests_per_s:.0f})"
+    return (words, "requests/s", found, *[NONE] * 6)
+
+
+def mcp_rows(calls: McpFigures) -> list[Row]:
+    words = f"{calls.calls} MCP calls, one after another"
+    more = calls.more * 1000
+    found = f"{more:.1f} ({calls.through * 1000:.1f}, directly {calls.direct * 1000:.1f})"
+    return [
+        _own_row(words, "ms more than directly", found, f"≤ {MCP_LIMIT:g}", met=more <= MCP_LIMIT),
+        (words, "ms of CPU more", f"{calls.cpu * 1000:.1f}", *[NONE] * 6),
+        _own_row(words, "sessions opened", str(calls.opened), "≤ 1", met=calls.opened <= 1),
+    ]
+
+
+def code_rows(code: CodeFigures) -> list[Row]:
+    words, effort = f"code in {code.backend}", code.effort
+    own, cold, spare = (ms(median(each)) for each in (code.own, code.cold, code.with_spare))
+    cold += f" ({ms(median(code.cold_cpu))} of CPU)"
+    calls = f"{words}, {effort.rounds * effort.calls} calls"
+    rows = []
+    for way, took in code.through.items():
+        over, limit = code.over(way) * 1000, CODE_LIMITS[way]
+        found = f"{over:.1f} ({ms(median(took))}, the sandbox itself {own})"
+        rows.append(_own_row(calls, f"{way}: ms more than the sandbox itself", found,
+                             f"≤ {limit:g}", met=over <= limit))  # fmt: skip
+    met = median(code.with_spare) * 1000 <= SPARE_LIMIT
+    rows.append(
+        _own_row(words, "first call with a spare, ms", spare, f"≤ {SPARE_LIMIT:g}", met=met)
+    )
+    each = f"{code.idle / (1 << 20):.0f} ({(1 << 30) / code.idle:.1f} in a GiB)"
+    count = f"{words}, {effort.containers} containers in turn"
+    turns = f"{ms(median(code.in_turn))}, {ms(median(code.again))}"
+    return [
+        *rows,
+        (words, "start without a spare to the first result, ms", cold, *[NONE] * 6),
+        (words, "memory of an idle container, MiB", each, *[NONE] * 6),
+        (count, "first call, and the next one, ms", turns, *[NONE] * 6),
+        (count, "variables lost", str(code.forgotten), *[NONE] * 6),
+    ]
+
+
+def ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}" if seconds < 0.1 else f"{seconds * 1000:,.0f}"
+
+
+def mcp_load_rows(clients: int, figures: Figures, *, calls: int, sessions: int) -> list[Row]:
+    """``calls`` and ``sessions`` are what the server has seen."""
+    words = f"{clients} responses at once, two MCP calls each"
+    errors = f"{figures.errors} of {figures.errors + figures.requests}"
+    return [
+        (words, "responses/s", f"{figures.requests_per_s:.0f}", *[NONE] * 6),
+        (words, "s of a response, p50", f"{figures.took_p50:.2f}", *[NONE] * 6),
+        _own_row(words, "errors", errors, "0", met=figures.errors == 0),
+        _own_row(words, f"sessions for {calls} calls", str(sessions), "≤ 1", met=sessions <= 1),
+    ]
+
+
 def stall_rows(stalled: StallFigures) -> list[Row]:
     found = f"{stalled.memory_each / 1e6:.1f}"
     words = "clients that never read"
@@ -154,18 +226,3 @@ def figures_table(scenario: Scenario, rounds: Sequence[Round]) -> str:
 def _figures_row(name: str, rounds: Sequence[Figures]) -> Row:
     values = (median(map(column, rounds)) for column in COLUMNS.values())
     return (name, *(number(value) if value else NONE for value in values))
-
-
-# --- Cache ----------------------------------------------------------------------------------------
-
-
-def cache_table(found: Sequence[tuple[str, ChainFigures]]) -> str:
-    """Conversations without and with the history cache: medians per turn, in milliseconds."""
-    head = ("history cache", "CPU of first turns, ms", "of last", "first turns take, ms", "last")
-    rows = []
-    for name in dict.fromkeys(name for name, _ in found):
-        chains = [chain for each, chain in found if each == name]
-        columns = zip(*((c.first_cpu, c.last_cpu, c.first_took, c.last_took) for c in chains),
-                      strict=True)  # fmt: skip
-        rows.append((name, *(f"{median(column) * 1000:.1f}" for column in columns)))
-    return table(head, rows)

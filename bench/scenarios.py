@@ -69,6 +69,20 @@ SCENARIOS = (
         Load(script=PACED, clients=256),
         (Target("errors", lambda f: f.errors, 0, at_most=True, of_floor=False),),
     ),
+    Scenario(
+        "256 tokens at once, 1 client", Load(script=Script(tokens=256), clients=1), quick=False
+    ),
+    Scenario(
+        "32 tokens at once, 64 clients", Load(script=Script(tokens=32), clients=64), quick=False
+    ),
+    Scenario(
+        "32 tokens at once, 256 clients", Load(script=Script(tokens=32), clients=256), quick=False
+    ),
+    Scenario(
+        "256 tokens, not streamed, 64 clients",
+        Load(script=Script(tokens=256), clients=64, streamed=False),
+        quick=False,
+    ),
     Scenario("64 tokens, 10 ms apart, 1 client", Load(script=PACED, clients=1), quick=False),
     Scenario(
         "32 tokens of reasoning, 32 of a call, 16 clients",

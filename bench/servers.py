@@ -4,6 +4,7 @@ upstream."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -20,8 +21,10 @@ import psycopg
 
 from bench.dialects import CHAT, RESPONSES
 from bench.load import Target
+from bench.mcp_calls import McpFigures
 
 ROOT = Path(__file__).resolve().parent.parent
+MCP_SERVER = ["-m", "bench.mcp_calls"]
 FOREIGN = ("GATEWAY_", "DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL")
 
 
@@ -41,13 +44,19 @@ def pin(*, server: bool) -> bool:
     return True
 
 
+def pin_nowhere() -> None:
+    """Let this process, and the children it starts from now on, run on every CPU."""
+    if _CPUS:
+        os.sched_setaffinity(0, _CPUS)
+
+
 _CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
 
 
 @contextmanager
 def upstream() -> Iterator[Target]:
     """The scripted upstream."""
-    with _program("upstream", ["-m", "bench.upstream"]) as (pid, port):
+    with program("upstream", ["-m", "bench.upstream"]) as (pid, port):
         yield Target("floor", port, CHAT, pid)
 
 
@@ -55,8 +64,8 @@ def upstream() -> Iterator[Target]:
 def relay(folder: Path, *, upstream_port: int) -> Iterator[Target]:
     """The bare relay."""
     folder.mkdir(parents=True)
-    environment = _settings(folder, upstream_port)
-    with _program("relay", ["-m", "bench.relay"], environment=environment) as (pid, port):
+    environment = settings_of(folder, upstream_port)
+    with program("relay", ["-m", "bench.relay"], environment=environment) as (pid, port):
         yield Target("relay", port, CHAT, pid)
 
 
@@ -68,17 +77,67 @@ def gateway(
     upstream_port: int,
     database_url: str = "",
     settings: dict[str, str] | None = None,
+    processes: int = 1,
+    helper: Sequence[str] = (),
+    mcp_port: int | None = None,
 ) -> Iterator[Target]:
     """A gateway with an API key, on a new database: a SQLite file in ``folder``, or one that is
-    made on the PostgreSQL server of ``database_url`` and dropped at the end."""
+    made on the PostgreSQL server of ``database_url`` and dropped at the end. The target's process
+    is the first one. ``helper`` is a program that runs beside it. It knows an MCP server on
+    ``mcp_port`` as ``bench``."""
     folder.mkdir(parents=True)
     with _database(folder, database_url) as url:
-        environment = _settings(folder, upstream_port) | {"DATABASE_URL": url} | (settings or {})
-        _manage(environment, "migrate", "--verbosity", "0")
-        token = _manage(environment, "createapikey", "bench")
+        environment = settings_of(folder, upstream_port) | {"DATABASE_URL": url} | (settings or {})
+        manage(environment, "migrate", "--verbosity", "0")
+        token = manage(environment, "createapikey", "bench")
+        if mcp_port is not None:
+            (folder / "mcp.json").write_text(mcp_json(mcp_port))
+            manage(environment, "mcp", "import", str(folder / "mcp.json"))
         command = ["-m", "responses_gateway.server"]
-        with _program(name, command, environment=environment) as (pid, port):
-            yield Target(name, port, RESPONSES, pid, token)
+        with (
+            program(name, command, environment=environment, processes=processes) as (pid, port),
+            _beside(helper, environment) as beside,
+        ):
+            yield Target(name, port, RESPONSES, pid, token, helper=beside)
+
+
+def mcp_json(port: int) -> str:
+    """The MCP server as operators bring it in: its calls need no approval."""
+    server = {"url": f"http://127.0.0.1:{port}/mcp", "gateway": {"approval": "never"}}
+    return json.dumps({"mcpServers": {"bench": server}})
+
+
+def mcp_seen(port: int) -> dict[str, int]:
+    """How often the MCP server was asked, by the protocol's methods."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/seen", timeout=5) as answer:
+        seen: dict[str, int] = json.loads(answer.read())
+    return seen
+
+
+@contextmanager
+def mcp_server() -> Iterator[int]:
+    """An MCP server over streamable HTTP: its port."""
+    with program("MCP server", MCP_SERVER) as (_, port):
+        yield port
+
+
+def mcp_calls(folder: Path, *, database_url: str = "") -> McpFigures:
+    """Calls of an MCP tool, with and without the gateway between."""
+    folder.mkdir(parents=True)
+    with _database(folder, database_url) as url, mcp_server() as port:
+        environment = settings_of(folder, port) | {"DATABASE_URL": url}
+        manage(environment, "migrate", "--verbosity", "0")
+        done = subprocess.run(
+            [sys.executable, *MCP_SERVER, f"http://127.0.0.1:{port}/mcp"],
+            cwd=ROOT,
+            env=environment_with(environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise StartError(f"bench.mcp_calls: {done.stderr}")
+    return McpFigures(**json.loads(done.stdout))
 
 
 @contextmanager
@@ -95,7 +154,7 @@ def _database(folder: Path, server_url: str) -> Iterator[str]:
             server.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
-def _settings(folder: Path, upstream_port: int) -> dict[str, str]:
+def settings_of(folder: Path, upstream_port: int) -> dict[str, str]:
     return {
         "GATEWAY_DATA_DIR": str(folder),
         "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}",
@@ -103,17 +162,17 @@ def _settings(folder: Path, upstream_port: int) -> dict[str, str]:
     }
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+def environment_with(extra: Mapping[str, str]) -> dict[str, str]:
     """Nothing of this shell's own gateway gets into it."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
     return inherited | dict(extra)
 
 
-def _manage(environment: Mapping[str, str], *arguments: str) -> str:
+def manage(environment: Mapping[str, str], *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env=_environment(environment),
+        env=environment_with(environment),
         capture_output=True,
         text=True,
         check=False,
@@ -124,25 +183,59 @@ def _manage(environment: Mapping[str, str], *arguments: str) -> str:
 
 
 @contextmanager
-def _program(
-    name: str, command: list[str], *, environment: Mapping[str, str] | None = None
+def program(
+    name: str,
+    command: list[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    processes: int = 1,
 ) -> Iterator[tuple[int, int]]:
-    """A Python program on an inherited socket: process id and port, once it answers."""
+    """A Python program on an inherited socket: process id and port, once it answers. Several
+    processes share the socket."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listening:
         port, descriptor = listening.getsockname()[1], listening.fileno()
-        process = subprocess.Popen(
-            [sys.executable, *command, "--fd", str(descriptor)],
-            cwd=ROOT,
-            env=_environment(environment or {}),
-            pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        running = [
+            subprocess.Popen(
+                [sys.executable, *command, "--fd", str(descriptor)],
+                cwd=ROOT,
+                env=environment_with(environment or {}),
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+            for _ in range(processes)
+        ]
     try:
-        _wait_for(name, process, f"http://127.0.0.1:{port}/health")
-        yield process.pid, port
+        wait_for(name, running[0], f"http://127.0.0.1:{port}/health")
+        yield running[0].pid, port
     finally:
+        _end(running)
+
+
+@contextmanager
+def _beside(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[int | None]:
+    """A Python program that listens nowhere: its process id; None where there is no command."""
+    if not command:
+        yield None
+        return
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment_with(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process.pid
+    finally:
+        _end([process])
+
+
+def _end(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in running:
         process.terminate()
+    for process in running:
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
@@ -150,7 +243,7 @@ def _program(
             process.wait()
 
 
-def _wait_for(name: str, process: subprocess.Popen[bytes], url: str) -> None:
+def wait_for(name: str, process: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:

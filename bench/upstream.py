@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
     def _complete(self, request: dict[str, Any]) -> None:
         stats.started += 1
         model = request["model"]
-        script = Script.parse(model)
+        script = Script.parse(model).next(request["messages"])
         if request.get("stream"):
             self._answer = Answer(self, Stream(script, model, request), script.delay / 1000)
         else:

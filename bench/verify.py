@@ -84,7 +84,7 @@ def _hear(content: bytes) -> Heard:
 
 def _check(heard: Heard, script: Script) -> None:
     answer = "function_call_arguments" if script.tool else "output_text"
-    expected = {answer: script.pieces()}
+    expected = {answer: script.pieces("text")}
     if script.reasoning:
         expected["reasoning_text"] = [WORDS[i % 1000] for i in range(script.reasoning)]
     texts = {what: "".join(pieces) for what, pieces in expected.items()}

@@ -20,7 +20,7 @@ api_application = ApiHandler()
 async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """By path: what streams or must be quick stays clear of Django's own handler."""
     path = scope["path"]
-    is_api = path.startswith("/v1/") or path in ("/v1", "/health", "/ready")
+    is_api = path.startswith("/v1/") or path in ("/v1", "/health", "/ready", "/metrics")
     await (api_application if is_api else django_application)(scope, receive, send)
 
 

@@ -49,12 +49,15 @@ class CoreSettings(SettingsGroup):
     )
     REDIS_URL = Setting(
         "",
-        "redis://host:port/db: shared cache; needed by nothing else yet.",
+        "redis://host:port/db: needed by sandbox workers; also a cache for figures of the admin.",
         prefix="",
         secret=True,
     )
     CELERY_BROKER_URL = Setting(
-        "", "Broker of the Celery workers; default: REDIS_URL.", prefix="", secret=True
+        "",
+        "Broker of the Celery workers; default: GATEWAY_SANDBOX_REDIS_URL, else REDIS_URL.",
+        prefix="",
+        secret=True,
     )
 
 

@@ -28,6 +28,11 @@ def from_url(url: str, *, threads: int) -> dict[str, Any]:
                 "reconnect_timeout": 1,  # then the next request tries, instead of ever longer waits
             },
             "application_name": "responses-gateway",
+            # A server or a firewall that is gone without a word is noticed: threads keep connections.
+            "keepalives_idle": 60,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
         }
         config["CONN_HEALTH_CHECKS"] = True  # survives a database that was restarted
     config["OPTIONS"] = options | config.get("OPTIONS", {})

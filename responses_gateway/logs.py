@@ -45,6 +45,9 @@ def configuration(*, level: str, json: bool) -> dict[str, Any]:
         "loggers": {
             # Each request would be a line; the gateway writes its own.
             "httpx": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
+            # It would quote what servers of strangers say; the gateway words its own errors.
+            "mcp": {"level": "CRITICAL"},
             "daphne": {"level": "WARNING"},
             "django.server": {"level": "WARNING"},
         },

@@ -1,25 +1,25 @@
-"""The HTTP server: Daphne with back-pressure, a body limit, and an orderly start and end.
+"""The HTTP server: Daphne with our requests and connections, and an orderly start and end.
 
 Run as ``python -m responses_gateway.server``; ``manage.py serve`` starts one such process or
 several on one socket. What requests mean is the business of the ASGI application alone.
 """
 
-# ruff: noqa: N802, N815 - the camel case is Twisted's
+# ruff: noqa: N802 - the camel case is Twisted's
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import gc
+import io
 import signal
 import socket
 import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
-import orjson
 import structlog
 
 
@@ -38,10 +38,10 @@ def install_event_loop() -> None:
 
 install_event_loop()
 
-from daphne.http_protocol import HTTPFactory, WebRequest  # noqa: E402
+from daphne.http_protocol import HTTPFactory  # noqa: E402
 from daphne.server import Server  # noqa: E402
 from twisted.internet import defer, endpoints, reactor  # noqa: E402
-from twisted.internet.interfaces import IPushProducer  # noqa: E402
+from twisted.internet.task import LoopingCall  # noqa: E402
 from twisted.logger import (  # noqa: E402
     FilteringLogObserver,
     LogLevel,
@@ -49,18 +49,17 @@ from twisted.logger import (  # noqa: E402
     STDLibLogObserver,
     globalLogPublisher,
 )
-from twisted.web.http import RESPONSES  # noqa: E402
-from zope.interface import implementer  # noqa: E402
 
+from apps.api.bodies import ON_DISK, largest_upload  # noqa: E402
 from apps.api.management.listening import CannotListenError, listen  # noqa: E402
 from responses_gateway import hosting  # noqa: E402
-
-RESPONSES.setdefault(426, b"Upgrade Required")  # Twisted does not know it
+from responses_gateway.arrival import IDLE, LOOK_EVERY, Channel  # noqa: E402
+from responses_gateway.request import Request  # noqa: E402
+from responses_gateway.sockets import DirectSocket  # noqa: E402
 
 Application = Callable[..., Awaitable[None]]
 
 READ_SIZE = 1 << 20  # a body goes to the application in pieces of this size
-LINGER = 10.0  # how long a client may go on sending a body that was refused
 CLOSE_TIMEOUT = 10  # how long an application may go on after its client has left
 TERMINAL_TIMEOUT = 8.0  # for runs that were ended to write their terminal event
 REFUSAL_TIMEOUT = 1.0  # for requests that came while draining to be refused
@@ -84,147 +83,33 @@ class Process(Protocol):
     def end_all(self) -> None: ...
 
 
-@implementer(IPushProducer)
-class Flow:
-    """Whether a client keeps up. Twisted pauses it while more than 64 KiB wait for the socket."""
-
-    def __init__(self) -> None:
-        self.paused: asyncio.Future[None] | None = None
-
-    async def wait(self) -> None:
-        if self.paused is not None:
-            # Shielded: an application that is cancelled here may still send its last words.
-            await asyncio.shield(self.paused)
-
-    def pauseProducing(self) -> None:
-        if self.paused is None:
-            self.paused = asyncio.get_running_loop().create_future()
-
-    def resumeProducing(self) -> None:
-        paused, self.paused = self.paused, None
-        if paused is not None and not paused.done():
-            paused.set_result(None)
-
-    stopProducing = resumeProducing
-
-
-class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
-    """One request: bounds the body while it arrives, and the response by what the client reads."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Forms are the application's: Twisted would read them a second time, into memory.
-        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
-        self.flow = Flow()
-        self.received = 0
-        self.refused = False
-
-    # -- body limit --------------------------------------------------------------------------------
-
-    def gotLength(self, length: int | None) -> None:
-        too_large = length is not None and length > self.server.max_body_bytes
-        super().gotLength(0 if too_large else length)
-        if too_large:
-            self.refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self.received += len(data)
-        if not self.refused and self.received > self.server.max_body_bytes:
-            self.content.truncate(0)
-            self.refuse()
-        if not self.refused:
-            super().handleContentChunk(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self.refused:
-            self.channel.loseConnection()
-        else:
-            super().requestReceived(command, path, version)
-
-    def refuse(self) -> None:
-        """Answer 413 at once, and read on for a moment without keeping anything.
-
-        Closing while the client sends would reset the connection, and with it the answer.
-        """
-        self.refused = True
-        self.requestHeaders.removeHeader(b"expect")  # no "100 Continue" after the answer
-        limit = self.server.max_body_bytes
-        message = f"The request body is larger than {limit} bytes (GATEWAY_MAX_BODY_BYTES)."
-        body, headers = envelope("request_too_large", message, kind="invalid_request_error")
-        headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        self.channel.writeHeaders(b"HTTP/1.1", b"413", b"Content Too Large", headers)
-        self.channel.write(body)
-        transport = self.channel.transport
-        transport.loseWriteConnection()
-        reactor.callLater(LINGER, transport.abortConnection)
-
-    # -- WebSockets --------------------------------------------------------------------------------
-
-    def process(self) -> Any:
-        upgrade = self.requestHeaders.getRawHeaders(b"upgrade", [b""])[0]
-        if upgrade.lower() == b"websocket":
-            # Clients that prefer WebSockets take this one answer as final and go on over HTTP.
-            self.answer_error(
-                426, "websocket_not_supported", "WebSockets are not supported: use HTTP."
-            )
-            return None
-        return super().process()
-
-    # -- back-pressure -----------------------------------------------------------------------------
-
-    def handle_reply(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.body" and not self.finished and self.channel:
-            more = message.get("more_body")
-            if more and self.producer is None:
-                self.registerProducer(self.flow, True)
-            elif not more and self.producer is not None:
-                self.unregisterProducer()
-        super().handle_reply(message)
-
-    def unregisterProducer(self) -> None:
-        self.flow.resumeProducing()
-        super().unregisterProducer()
-
-    def connectionLost(self, reason: Any) -> None:
-        self.flow.resumeProducing()
-        super().connectionLost(reason)
-
-    # -- errors ------------------------------------------------------------------------------------
-
-    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
-        """What Daphne itself refuses, in the API's form instead of a page."""
-        self.answer_error(status, "bad_request" if status < 500 else "server_error", body)
-
-    def answer_error(self, status: int, code: str, message: str) -> None:
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        content, headers = envelope(code, message, kind=kind)
-        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
-        self.handle_reply({"type": "http.response.body", "body": content})
-
-    def handle_exception(self, exception: BaseException) -> None:
-        if self._response_started:
-            # Only a cut tells the client that the response is not whole.
-            self.channel.loseConnection()
-        else:
-            super().handle_exception(exception)
-
-
-def envelope(code: str, message: str, *, kind: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """An error in the API's form, for requests that never reach the API."""
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"x-request-id", b"req_" + uuid.uuid4().hex.encode()),
-    ]
-    return orjson.dumps({"error": error}), headers
-
-
 class Factory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
-    """Makes connections whose requests are ours."""
+    """Makes connections whose requests are ours, and ends those that take too long."""
+
+    protocol = Channel
+
+    def __init__(self, server: GatewayServer) -> None:
+        super().__init__(server)
+        self.channels: set[Channel] = set()
+        self.looking = LoopingCall(self.look)
+
+    def startFactory(self) -> None:
+        self.looking.start(LOOK_EVERY, now=False)
+
+    def stopFactory(self) -> None:
+        self.looking.stop()
+
+    def look(self) -> None:
+        for channel in list(self.channels):
+            channel.look()
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
+        protocol.requestFactory, protocol.timeOut = Request, IDLE
         return protocol
+
+    def log(self, request: Any) -> None:
+        """The application has its own log: Twisted would compose a line that nobody reads."""
 
 
 class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
@@ -242,6 +127,8 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         sockets: Iterable[socket.socket],
         process: Process,
         max_body_bytes: int,
+        request_timeout: float,
+        max_upload_bytes: int = 0,
         drain_timeout: float,
     ) -> None:
         super().__init__(
@@ -258,7 +145,8 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         self.endpoints: list[str] = []
         self.sockets = list(sockets)
         self.process = process
-        self.max_body_bytes = max_body_bytes
+        self.max_body_bytes, self.request_timeout = max_body_bytes, request_timeout
+        self.max_upload_bytes = max(max_upload_bytes, max_body_bytes)
         self.drain_timeout = drain_timeout
         self.exit_code = 0
         self.in_flight: set[asyncio.Future[None]] = set()
@@ -269,19 +157,32 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
     # -- requests ----------------------------------------------------------------------------------
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if scope["type"] == "http" and protocol.is_upload:
+            # Daphne would read the whole body into messages; it is in a file already.
+            scope[ON_DISK], protocol.content = protocol.content, io.BytesIO()
         queue = super().create_application(protocol, scope)
-        task = self.connections.get(protocol, {}).get("application_instance")
+        application = self.connections.get(protocol, {}).get("application_instance")
         # A WebSocket may idle for hours; what runs on it is counted by the process.
-        if task is not None and scope["type"] == "http":
-            self.in_flight.add(task)
-            task.add_done_callback(self.in_flight.discard)
+        if application is not None and scope["type"] == "http":
+            self.in_flight.add(application)
+            application.add_done_callback(partial(self.forget, protocol))
         return queue
+
+    def forget(self, protocol: Any, application: asyncio.Future[None]) -> None:
+        """Let go of a request that was answered, for which Daphne takes up to a second. It looks
+        after those that failed or whose client is still there."""
+        self.in_flight.discard(application)
+        details = self.connections.get(protocol, {})
+        if "disconnected" in details and not (application.cancelled() or application.exception()):
+            del self.connections[protocol]
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send one message; returns when the client has taken most of what was sent before."""
-        await super().handle_reply(protocol, message)
-        if isinstance(protocol, Request):
+        if isinstance(protocol, Request) and message["type"] == "http.response.body":
+            protocol.handle_reply(message)
             await protocol.flow.wait()
+        else:
+            await super().handle_reply(protocol, message)
 
     # -- start -------------------------------------------------------------------------------------
 
@@ -304,6 +205,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
                     reactor, listening.detach(), listening.family
                 )
                 port = await endpoint.listen(self.http_factory).asFuture(asyncio.get_running_loop())
+                port.transport = DirectSocket
                 self.listen_success(port)
                 self.listeners.append(port)
         except Exception:
@@ -417,11 +319,15 @@ def main(argv: list[str] | None = None) -> int:
         sockets=[listening],
         process=process,
         max_body_bytes=conf.MAX_BODY_BYTES,
+        request_timeout=conf.REQUEST_TIMEOUT,
+        max_upload_bytes=largest_upload(),
         drain_timeout=conf.DRAIN_TIMEOUT,
     )
     # What was imported lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    # Requests leave few cycles; Python's threshold has it look at those under way all the time.
+    gc.set_threshold(10_000)
     server.run()
     return server.exit_code
 

@@ -16,14 +16,15 @@ django_stubs_ext.monkeypatch()  # makes admin.ModelAdmin[Model] legal at run tim
 
 from apps.api.conf import ApiSettings  # noqa: E402
 from apps.store.conf import StoreSettings  # noqa: E402
-from responses_gateway import databases, env, logs  # noqa: E402
+from apps.tools.conf import ToolsSettings  # noqa: E402
+from responses_gateway import databases, env, file_storage, logs  # noqa: E402
 from responses_gateway.conf import CoreSettings  # noqa: E402
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 # --- The gateway's own settings -------------------------------------------------------------------
 
-SETTINGS_GROUPS = [CoreSettings, ApiSettings, StoreSettings]
+SETTINGS_GROUPS = [CoreSettings, ApiSettings, ToolsSettings, StoreSettings]
 _values: dict[str, Any] = {
     s.name: env.read(s) for group in SETTINGS_GROUPS for s in group.declared()
 }
@@ -56,9 +57,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # the page of an MCP server has four for each tool
 DATA_UPLOAD_MAX_MEMORY_SIZE = _values["GATEWAY_MAX_BODY_BYTES"]
 
-# --- Database and cache ---------------------------------------------------------------------------
+# --- Database and Redis ---------------------------------------------------------------------------
 
 DATABASES: dict[str, Any] = {
     "default": databases.from_url(
@@ -67,6 +69,7 @@ DATABASES: dict[str, Any] = {
     )
 }
 REDIS_URL: str = _values["REDIS_URL"]
+# For what may be some seconds old; what is asked for in each request is not faster from there.
 CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "django_redis.cache.RedisCache",
@@ -83,11 +86,20 @@ CACHES: dict[str, Any] = {
     else {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
 }
 
+# --- Files ----------------------------------------------------------------------------------------
+
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "files": file_storage.from_url(_values["GATEWAY_FILE_STORAGE"], folder=DATA_DIR / "files"),
+}
+
 # --- Apps and middleware --------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "daphne",  # first: its runserver speaks ASGI
     "apps.api",
+    "apps.tools",
     "apps.store",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -145,7 +157,10 @@ SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
 # --- Celery ---------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = _values["CELERY_BROKER_URL"] or REDIS_URL
+# As in worker_settings.py: a call has to go where a worker waits for it.
+CELERY_BROKER_URL = (
+    _values["CELERY_BROKER_URL"] or _values["GATEWAY_SANDBOX_REDIS_URL"] or REDIS_URL
+)
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True

@@ -12,6 +12,7 @@ urlpatterns = [
     path("v1/", api.urls),
     path("health", ops.health),
     path("ready", ops.ready),
+    path("metrics", ops.metrics),
     path("admin/login/once/<str:token>/", login_once, name="login-once"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(url="/admin/")),

@@ -10,6 +10,7 @@ import hypothesis
 import openai
 import psycopg
 import pytest
+import redis
 from cryptography.fernet import Fernet
 
 from tests.gateway import Database, Gateway, postgres_database, sqlite_database
@@ -45,6 +46,17 @@ def postgres_url() -> str:
             "GATEWAY_TEST_POSTGRES_URL"
         )
     return POSTGRES_URL
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """The URL of a Redis database in which tests may write."""
+    try:
+        with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=3) as client:
+            client.ping()
+    except redis.ConnectionError as exc:
+        pytest.skip(f"no Redis ({exc}): start one and set GATEWAY_TEST_REDIS_URL")
+    return REDIS_URL
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,27 @@ PARTS = {
 GROWING = {
     "response.function_call_arguments": ("function_call", "arguments"),
     "response.custom_tool_call_input": ("custom_tool_call", "input"),
+    "response.code_interpreter_call_code": ("code_interpreter_call", "code"),
+    "response.mcp_call_arguments": ("mcp_call", "arguments"),
 }
 """The events of growing calls: the item's type and which of its members grows."""
+
+
+STATES = {
+    "response.code_interpreter_call": (
+        "code_interpreter_call",
+        "in_progress interpreting completed",
+    ),
+    "response.mcp_call": ("mcp_call", "in_progress completed failed"),
+    "response.mcp_list_tools": ("mcp_list_tools", "in_progress completed failed"),
+}
+"""The events about the states of hosted calls: the item's type, and the states in order."""
+
+OURS = ("code_interpreter_call", "mcp_call")
+"""Calls that wait for their end while other items come."""
+
+WHOLE = ("mcp_list_tools", "mcp_approval_request")
+"""Items without a status."""
 
 
 def decoded(events: Iterable[Event]) -> list[Json]:
@@ -88,22 +107,24 @@ def _check_end(end: Json, error: Json | None) -> None:
 
 
 def _items(events: Sequence[Json]) -> list[Json]:
-    """The finished items; one is open at a time and all are closed."""
-    items: list[Json] = []
-    open_item: _Item | None = None
+    """The finished items. The model writes one at a time; calls that the gateway runs stay open
+    once they are written. All are closed."""
+    items: dict[int, Json] = {}
+    open_items: dict[int, _Item] = {}
     for event in events:
+        index = event["output_index"]
         if event["type"] == "response.output_item.added":
-            assert open_item is None, "two items are open"
-            open_item = _Item(event)
-            assert event["output_index"] == len(items)
+            assert all(item.waits for item in open_items.values()), "two items are being written"
+            assert index == len(items) + len(open_items)
+            open_items[index] = _Item(event)
         else:
-            assert open_item is not None, f"{event['type']} belongs to no item"
-            open_item.see(event)
+            assert index in open_items, f"{event['type']} belongs to no item"
+            open_items[index].see(event)
             if event["type"] == "response.output_item.done":
-                items.append(event["item"])
-                open_item = None
-    assert open_item is None, "an item is left open"
-    return items
+                items[index] = event["item"]
+                del open_items[index]
+    assert not open_items, "an item is left open"
+    return [items[index] for index in sorted(items)]
 
 
 class _Item:
@@ -115,9 +136,19 @@ class _Item:
         self.part: Json | None = None
         self.text = ""  # of the open part or of the arguments
         self.told: str | None = None  # the whole of it, once it was told
+        self.annotations: list[Json] = []
+        self.state = -1
+        if self.added["type"] in WHOLE:
+            assert "status" not in self.added
+            return
         assert self.added["status"] == "in_progress"
         assert not self.added.get("content"), "an item begins empty"
         assert not self.added.get("arguments"), "a call begins without arguments"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is written, and waits for its end."""
+        return self.added["type"] in OURS and self.told is not None
 
     def see(self, event: Json) -> None:
         assert event["output_index"] == self.index
@@ -130,12 +161,23 @@ class _Item:
             kind, key = GROWING[about]
             assert self.added["type"] == kind
             self._grow(event, what, key)
+        elif about in STATES:
+            self._move(what, *STATES[about])
+        elif event["type"] == "response.output_text.annotation.added":
+            assert event["annotation_index"] == len(self.annotations)
+            self.annotations.append(event["annotation"])
         elif about == "response.content_part":
             self._part(event, what)
         elif about == "response.output_item":
             self._done(event["item"])
         else:
             raise AssertionError(f"unexpected {event['type']}")
+
+    def _move(self, what: str, kind: str, states: str) -> None:
+        assert self.added["type"] == kind
+        state = states.split().index(what)
+        assert state > self.state, f"{what} comes too late"
+        self.state = state
 
     def _text(self, event: Json, what: str, kind: str, member: str) -> None:
         assert self.part is not None, f"{event['type']} outside a part"
@@ -162,12 +204,16 @@ class _Item:
             assert self.part is not None, "a part ends that never began"
             assert part["type"] == self.part["type"]
             assert whole == self.told
+            assert part.get("annotations", []) == self.annotations
+            self.annotations = []
             self.parts.append(part)
             self.part = None
 
     def _done(self, item: Json) -> None:
         assert self.part is None, "a part is left open"
-        assert item["status"] in ("completed", "incomplete")
+        if item["type"] not in WHOLE:
+            failed = ("failed",) if item["type"] in OURS else ()
+            assert item["status"] in ("completed", "incomplete", *failed)
         for key in ("type", "id", "call_id", "name"):
             assert item.get(key) == self.added.get(key)
         told = [item[key] for kind, key in GROWING.values() if kind == item["type"]]

@@ -89,6 +89,8 @@ class Gateway:
             self.manage("migrate", "--verbosity", "0")
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.environment.setdefault("GATEWAY_INTERNAL_URL", self.url)
+        self.environment.setdefault("GATEWAY_PUBLIC_URL", self.url)
         self.program = self._start()
 
     def manage(self, *arguments: str) -> str:

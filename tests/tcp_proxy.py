@@ -22,6 +22,7 @@ class TcpProxy:
     def __init__(self, url: str) -> None:
         self.parts = urlsplit(url)
         self.received = 0  # bytes that came from the server
+        self._losing = b""
         self._port = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,6 +54,16 @@ class TcpProxy:
     def mend(self) -> None:
         """Accept connections again, under the same address."""
         self._do(self._listen())
+
+    def lose_the_answer_to(self, words: bytes) -> None:
+        """The next request with these bytes reaches the server, and its answer nobody: the
+        connection breaks."""
+        self._losing = words
+
+    @property
+    def lost(self) -> bool:
+        """Whether that has happened."""
+        return not self._losing
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
@@ -87,8 +98,9 @@ class TcpProxy:
                     self.parts.hostname, self.parts.port
                 )
                 async with self._kept(server):
+                    deaf = asyncio.Event()
                     await asyncio.gather(
-                        self._copy(reader, server), self._copy(answers, writer, count=True)
+                        self._pass_on(reader, server, deaf), self._answer(answers, writer, deaf)
                     )
 
     @contextlib.asynccontextmanager
@@ -100,12 +112,24 @@ class TcpProxy:
             self._writers.discard(writer)
             writer.close()
 
-    async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool = False
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, deaf: asyncio.Event
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(PIECE):
-                self.received += len(data) if count else 0
+                if self._losing and self._losing in data:
+                    self._losing = b""
+                    deaf.set()
+                server.write(data)
+                await server.drain()
+        server.close()
+
+    async def _answer(
+        self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, deaf: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while (data := await answers.read(PIECE)) and not deaf.is_set():
+                self.received += len(data)
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -13,6 +13,10 @@ from pytest_django import Settings
 
 from apps.api import checks
 from apps.store import checks as store_checks
+from apps.store.models import Lease
+from tests.store.factories import make_lease
+
+pytestmark = pytest.mark.django_db  # before a deployment, one check asks who is at work
 
 
 def found(*, deploy: bool = False) -> set[str]:
@@ -49,9 +53,9 @@ def test_a_sound_configuration_passes() -> None:
         ({"GATEWAY_SECRET_KEY_IS_TEMPORARY": True}, {"api.W002"}),
         ({"GATEWAY_IDLE_TIMEOUT": 10.0, "GATEWAY_RUN_TIMEOUT": 5.0}, {"api.E004"}),
         ({"GATEWAY_FIRST_BYTE_TIMEOUT": 2.0}, {"api.W003"}),
-        ({"GATEWAY_HISTORY_CACHE": True, "REDIS_URL": ""}, {"store.E003"}),
-        ({"GATEWAY_HISTORY_CACHE": True, "REDIS_URL": "redis://host"}, set()),
         ({"GATEWAY_LEASE_SECONDS": 3.0}, {"store.W001"}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, {"api.E006"}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, set()),
     ],
 )
 def test_a_mistake_is_found(settings: Settings, values: dict[str, Any], ids: set[str]) -> None:
@@ -60,6 +64,25 @@ def test_a_mistake_is_found(settings: Settings, values: dict[str, Any], ids: set
     if "GATEWAY_RUN_TIMEOUT" in values:
         settings.GATEWAY_FIRST_BYTE_TIMEOUT = 4.0
     assert found() == ids
+
+
+def test_tracing_without_its_packages_is_found(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OTEL_EXPORTER_OTLP_ENDPOINT = "http://collector:4318"
+    monkeypatch.setattr("apps.api.tracing.find_spec", lambda name: None)
+    assert found() == {"api.E007"}
+
+
+@pytest.mark.parametrize(
+    ("places", "share", "ids"),
+    [(10, 5, set()), (10, 10, {"api.W005"}), (10, 0, {"api.W005"}), (0, 0, set()), (0, 9, set())],
+)
+def test_a_share_that_is_all_is_found_on_a_server(
+    settings: Settings, places: int, share: int, ids: set[str]
+) -> None:
+    settings.GATEWAY_MAX_STREAMS, settings.GATEWAY_MAX_STREAMS_PER_KEY = places, share
+    assert found(deploy=True) == ids
 
 
 @pytest.mark.parametrize(
@@ -93,3 +116,19 @@ def test_every_message_says_what_to_do() -> None:
     messages = [constant for constant in constants if isinstance(constant, CheckMessage)]
     assert len(messages) > 10
     assert all(message.hint for message in messages)
+
+
+def test_machines_that_do_not_share_files_are_found_on_a_server(settings: Settings) -> None:
+    make_lease("one")
+    Lease.objects.update(host="another")
+    make_lease("two")
+    assert found(deploy=True) == {"store.E004"}
+    settings.GATEWAY_FILE_STORAGE = "file:///shared"
+    assert found(deploy=True) == set()
+
+
+def test_a_machine_that_is_gone_does_not_count(settings: Settings) -> None:
+    make_lease("one", seconds=-1)
+    Lease.objects.update(host="another")
+    make_lease("two")
+    assert found(deploy=True) == set()

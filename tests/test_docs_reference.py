@@ -33,7 +33,7 @@ def test_endpoints(gateway: Gateway) -> None:
     served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     rows = markdown.table(API, "Endpoints")
     listed = {words(cells[0])[0] for cells in rows if cells[1] == "yes"}
-    assert listed - {"GET /health", "GET /ready"} == served
+    assert listed - {"GET /health", "GET /ready", "GET /metrics"} == served
     assert gateway.http.get("/v1/docs").status_code == 200
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import select
 import signal
 import socket
 import subprocess
@@ -175,6 +177,65 @@ def test_the_refusal_arrives_although_the_client_sends_on(start: ToyMaker) -> No
 @pytest.mark.parametrize("size", [0, 1, 999_999, MEGABYTE])
 def test_a_body_within_the_limit_arrives_whole(start: ToyMaker, size: int) -> None:
     assert start().ask("/length", b"x" * size) == (200, str(size))
+
+
+# -- slow requests ---------------------------------------------------------------------------------
+
+HEAD = "POST /length HTTP/1.1\nHost: toy\n"
+SLOW_REQUESTS = {
+    "nothing but a letter": ("P", "O"),
+    "half a head": (HEAD, "X-More: 1\n"),
+    "half a body": (HEAD + "Content-Length: 100\n\n", "x"),
+    "half a body of unknown length": (HEAD + "Transfer-Encoding: chunked\n\n", "1\nx\n"),
+}
+
+
+@pytest.mark.parametrize("case", SLOW_REQUESTS)
+def test_a_request_that_comes_drop_by_drop_is_cut(start: ToyMaker, case: str) -> None:
+    toy = start("--request-timeout", "0.5")
+    beginning, drop = SLOW_REQUESTS[case]
+    client = toy.send(beginning)
+    client.setblocking(False)
+    answer, ended, began = b"", False, time.monotonic()
+    while not ended:
+        assert time.monotonic() - began < 10, answer
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.send(drop.replace("\n", "\r\n").encode())
+        if select.select([client], [], [], 0.1)[0]:
+            try:
+                piece = client.recv(1 << 16)
+            except ConnectionResetError:
+                piece = b""
+            answer, ended = answer + piece, not piece
+    client.close()
+    assert time.monotonic() - began >= 0.4
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(body)["error"]["code"] == "request_timeout"
+    assert toy.ask("/")[0] == 200
+
+
+def test_a_body_that_makes_progress_has_time(start: ToyMaker) -> None:
+    toy = start("--request-timeout", "0.5")
+    size = 10 * 70_000
+    with toy.send(f"{HEAD}Content-Length: {size}\n\n") as client:
+        for _ in range(10):
+            select.select([client], [], [], 0.1)
+            client.sendall(b"x" * 70_000)
+        assert read_until(client, b"0\r\n\r\n").endswith(b"\r\n6\r\n700000\r\n0\r\n\r\n")
+
+
+def test_an_answer_and_what_is_between_requests_may_take_longer(start: ToyMaker) -> None:
+    toy = start("--request-timeout", "0.3")
+    with toy.get("/stream") as client:
+        toy.line("stream waits")
+        read_until(client, b"first\n\r\n")
+        assert not select.select([client], [], [], 0.6)[0], "the answer was cut"
+        toy.ask("/release", b"now")
+        read_until(client, b"0\r\n\r\n")
+        assert not select.select([client], [], [], 0.6)[0], "the connection was cut"
+        client.sendall(b"GET / HTTP/1.1\r\nHost: toy\r\n\r\n")
+        read_until(client, b"0\r\n\r\n")
 
 
 # -- errors ----------------------------------------------------------------------------------------

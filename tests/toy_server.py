@@ -158,12 +158,14 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--drain-timeout", type=float, default=20)
     parser.add_argument("--max-body-bytes", type=int, default=1_000_000)
+    parser.add_argument("--request-timeout", type=float, default=60)
     args = parser.parse_args()
     server = GatewayServer(
         application,
         sockets=[socket.socket(fileno=args.fd)],
         process=process,
         max_body_bytes=args.max_body_bytes,
+        request_timeout=args.request_timeout,
         drain_timeout=args.drain_timeout,
     )
     server.run()

@@ -8,14 +8,23 @@ import orjson
 import structlog
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.errors import AuthenticationError, HttpError, ValidationError, ValidationErrorContext
 from ninja.parser import Parser
 
 from apps.api.auth import ApiKeyAuth
-from apps.api.errors import ApiError, InvalidRequest, Unauthenticated
+from apps.api.errors import ApiError, InvalidRequest, Unauthenticated, let_go
 from apps.api.protocol.params import first_problem
 from apps.api.replies import error_reply
-from apps.api.routes import models, passthrough, responses
+from apps.api.routes import (
+    containers,
+    files,
+    mcp,
+    models,
+    passthrough,
+    responses,
+    signed,
+    unoffered,
+)
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -39,7 +48,33 @@ class JsonParser(Parser):
             ) from exc
 
 
-api = NinjaAPI(
+UNUSED = HttpResponse()
+
+
+class Api(NinjaAPI):
+    """Its views answer with responses of their own making."""
+
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
+        """The framework makes one for each request, for views that would change it."""
+        return UNUSED
+
+    def validation_error_from_error_contexts(
+        self, error_contexts: list[ValidationErrorContext[Any]]
+    ) -> ValidationError:
+        made = super().validation_error_from_error_contexts(error_contexts)
+        for context in error_contexts:
+            let_go(context.pydantic_validation_error)
+        return made
+
+    def on_exception(self, request: HttpRequest, exc: Any) -> HttpResponse:
+        """``exc`` is an exception, and nobody's once it is answered."""
+        try:
+            return super().on_exception(request, exc)
+        finally:
+            let_go(exc)
+
+
+api = Api(
     title="Responses Gateway",
     description="The OpenAI Responses API in front of vLLM.",
     version="1",
@@ -49,8 +84,13 @@ api = NinjaAPI(
     openapi_url="/openapi.json",
     docs_url="/docs",
 )
+api.add_router("", unoffered.router)  # first: a path is not the id of a response
 api.add_router("", responses.router)
 api.add_router("", models.router)
+api.add_router("", files.router)
+api.add_router("", containers.router)
+api.add_router("", signed.router)
+api.add_router("", mcp.router)
 api.add_router("", passthrough.router)
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 from django.db import connection
 
+from apps.api import tracing
 from apps.api.conf import conf
 
 E001 = Error(
@@ -40,6 +41,16 @@ E005 = Error(
     "GATEWAY_MEDIA_FILE_BYTES.",
     id="api.E005",
 )
+E006 = Error(
+    "OTEL_EXPORTER_OTLP_ENDPOINT is not the URL of a server.",
+    hint="It looks like http://collector.example.org:4318.",
+    id="api.E006",
+)
+E007 = Error(
+    "OTEL_EXPORTER_OTLP_ENDPOINT is set, and the packages for it are missing.",
+    hint="Install them with `uv sync --extra otel`.",
+    id="api.E007",
+)
 W001 = Warning(
     "No upstream is configured.",
     hint="Set GATEWAY_UPSTREAM_URL, or name one to `manage.py serve`.",
@@ -59,6 +70,13 @@ W004 = Warning(
     "The model server fetches whatever image URL a client names, from inside the network.",
     hint="Unless nothing else can be reached from there, set GATEWAY_MEDIA_URLS=fetch.",
     id="api.W004",
+)
+
+
+W005 = Warning(
+    "One client may take all places of a process.",
+    hint="GATEWAY_MAX_STREAMS_PER_KEY should be less than GATEWAY_MAX_STREAMS.",
+    id="api.W005",
 )
 
 
@@ -94,10 +112,25 @@ def check_timeouts(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
+@register(deploy=True)
+def check_shares(**kwargs: Any) -> list[CheckMessage]:
+    share, places = conf.MAX_STREAMS_PER_KEY, conf.MAX_STREAMS
+    return [W005] if places > 0 and not 0 < share < places else []
+
+
 @register()
 def check_media(**kwargs: Any) -> list[CheckMessage]:
     largest = max(conf.MEDIA_IMAGE_BYTES, conf.MEDIA_FILE_BYTES)
     return [E005] if largest > conf.MEDIA_TOTAL_BYTES else []
+
+
+@register()
+def check_tracing(**kwargs: Any) -> list[CheckMessage]:
+    if not (url := conf.OTEL_EXPORTER_OTLP_ENDPOINT):
+        return []
+    if not is_server_url(url):
+        return [E006]
+    return [] if tracing.is_installed() else [E007]
 
 
 @register(deploy=True)

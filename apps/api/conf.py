@@ -25,6 +25,12 @@ class ApiSettings(SettingsGroup):
     )
     IDLE_TIMEOUT = Setting(600.0, "Limit for silence between tokens.", minimum=0.1)
     RUN_TIMEOUT = Setting(3600.0, "Limit for a whole response.", minimum=0.1)
+    MAX_TURNS = Setting(
+        64,
+        "How often one response may ask the model; in its last turn, the tools that the gateway "
+        "runs are not offered any more.",
+        minimum=1,
+    )
     STATUS_WINDOW = Setting(
         3.0,
         "How long the HTTP status of a stream waits for the upstream's own status; later errors "
@@ -44,6 +50,24 @@ class ApiSettings(SettingsGroup):
     KEEPALIVE_EVERY = Setting(15.0, "Silence before each further one.", minimum=0.1)
     MAX_BODY_BYTES = Setting(
         100 * 1024 * 1024, "Largest request body; larger ones are refused with 413.", minimum=1024
+    )
+    REQUEST_TIMEOUT = Setting(
+        60.0,
+        "Limit for a request to arrive, and for each further 64 KiB of its body; slower ones are "
+        "refused with 408.",
+        minimum=0.1,
+    )
+    MAX_STREAMS = Setting(
+        10_000,
+        "Most requests that one process answers with a model at once, streamed or not; further "
+        "ones get a 503. 0: any number.",
+        minimum=0,
+    )
+    MAX_STREAMS_PER_KEY = Setting(
+        5_000,
+        "Most of them for one key (for one address without a key); further ones get a 429. 0: any "
+        "number.",
+        minimum=0,
     )
     MEDIA_URLS = Setting(
         "fetch",
@@ -67,8 +91,36 @@ class ApiSettings(SettingsGroup):
         "page of items that is read back.",
         minimum=1024,
     )
+    IMAGE_LINK_BYTES = Setting(
+        256 * 1024,
+        "Images that code has made and that are larger than this are given to clients by a signed "
+        "address below GATEWAY_PUBLIC_URL instead of as data.",
+        minimum=0,
+    )
+    PUBLIC_URL = Setting(
+        "",
+        "The gateway's address as clients reach it. Without it, images are always data. `serve` "
+        "sets it when it listens to this machine only.",
+    )
     MEDIA_PDF_PAGES = Setting(500, "Most pages of a PDF whose text is read.", minimum=1)
     MEDIA_PDF_TIMEOUT = Setting(30.0, "Limit for reading the text of one PDF.", minimum=0.1)
+    LOG_RUNS = Setting(
+        "off",
+        "One line in the log for each response that ended: `line` with ids, times and counts, "
+        "`content` with its input and output too, where they are stored.",
+        choices=("off", "line", "content"),
+    )
+    METRICS_TOKEN = Setting(
+        "",
+        "Bearer token for /metrics. Without it, only this machine can read them.",
+        secret=True,
+    )
+    OTEL_EXPORTER_OTLP_ENDPOINT = Setting(
+        "",
+        "URL of an OpenTelemetry collector (OTLP over HTTP), which gets traces. Needs the extra "
+        "`otel`; OpenTelemetry's other variables count as well.",
+        prefix="",
+    )
     DRAIN_TIMEOUT = Setting(
         30.0, "How long running streams may go on after SIGTERM before they are ended.", minimum=0
     )

@@ -4,6 +4,7 @@ ApiError
 ├── InvalidRequest          400, with param and code
 ├── Unauthenticated         401
 ├── NotFound                404
+├── TooMany                 429, with Retry-After
 ├── Unavailable             503, with Retry-After
 └── whatever ``from_upstream`` makes of an UpstreamError
 
@@ -15,6 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 from apps.api.protocol.events import ErrorDetail
+
+LONGEST = 1000
+"""Characters of a message, or of a parameter's path."""
 
 
 class ApiError(Exception):
@@ -30,9 +34,12 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: float | None = None,
     ) -> None:
+        message = _short(message)
         super().__init__(message)
         self.message, self.status, self.retry_after = message, status, retry_after
-        self.type, self.code, self.param = type, code, param
+        self.type, self.code, self.param = type, code, param and _short(param)
+        self.repeatable = True
+        """Whether clients may send the request again by themselves."""
 
     @property
     def envelope(self) -> dict[str, Any]:
@@ -48,6 +55,8 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
+        if not self.repeatable:
+            return {"X-Should-Retry": "false"}  # the official clients obey it
         if self.retry_after is None:
             return {}
         return {"Retry-After": str(max(1, round(self.retry_after)))}
@@ -61,6 +70,11 @@ class ApiError(Exception):
             message=self.message,
             param=self.param,
         )
+
+
+def _short(text: str) -> str:
+    """What clients send is quoted to them, but not by the megabyte."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 class InvalidRequest(ApiError):
@@ -88,6 +102,19 @@ class NotFound(InvalidRequest):
         super().__init__(message, code=code, param=param, status=404)
 
 
+class TooMany(ApiError):
+    """The client has as much as it may have at once."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(
+            message,
+            status=429,
+            type="requests",
+            code="rate_limit_exceeded",
+            retry_after=retry_after,
+        )
+
+
 class Unavailable(ApiError):
     """Something that the request needs is away for a while."""
 
@@ -95,3 +122,18 @@ class Unavailable(ApiError):
         self, message: str, *, code: str = "service_unavailable", retry_after: float = 5
     ) -> None:
         super().__init__(message, status=503, code=code, retry_after=retry_after)
+
+
+def let_go(exc: BaseException) -> None:
+    """Forget where an answered error came from. Futures and groups on that way hold the error itself,
+    and so the request, which may be large, until the garbage collector comes."""
+    left: list[BaseException | None] = [exc]
+    seen: set[BaseException | None] = {None}
+    while left:
+        if (each := left.pop()) in seen:
+            continue
+        seen.add(each)
+        assert each is not None
+        each.__traceback__ = None
+        left += [each.__cause__, each.__context__]
+        left += each.exceptions if isinstance(each, BaseExceptionGroup) else ()

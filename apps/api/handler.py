@@ -8,19 +8,22 @@ handler. Whatever goes wrong is answered with the error envelope.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import io
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Coroutine
+from contextlib import ExitStack
+from functools import lru_cache
+from typing import IO, Any
 
 import structlog
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpResponse, HttpResponseBase
-from django.urls import ResolverMatch, get_resolver
+from django.urls import ResolverMatch, URLResolver, get_resolver
 
-from apps.api.conf import conf
+from apps import metrics
+from apps.api import tracing
+from apps.api.bodies import Receive, read_body
 from apps.api.errors import ApiError, InvalidRequest, NotFound
 from apps.api.protocol.ids import new_id
 from apps.api.replies import error_reply
@@ -29,30 +32,58 @@ from apps.api.sse import EventStream, Send
 log = structlog.stdlib.get_logger(__name__)
 
 
-class ApiRequest(ASGIRequest):
-    """A request with its id."""
+GONE = 499
+"""The status that is counted when the client left before it was decided."""
 
-    def __init__(self, scope: dict[str, Any], body: bytes) -> None:
-        super().__init__(scope, io.BytesIO(body))
-        self._body = body  # read already: Django need not do it again
+METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
+
+
+class ApiRequest(ASGIRequest):
+    """A request with its id and what became of it. ``upload`` is the body where that may be too
+    large for memory."""
+
+    def __init__(self, scope: dict[str, Any], body: bytes | IO[bytes]) -> None:
+        self.upload = io.BytesIO(body) if isinstance(body, bytes) else body
+        super().__init__(scope, self.upload)
+        if isinstance(body, bytes):
+            self._body = body  # read already: Django need not do it again
         self.id = new_id("req")
+        self.status = GONE  # of the answer, once there is one
+        self.held = ExitStack()  # what is given back when the answer has ended, however it did
 
 
 class ApiHandler:
     """One instance is the application for all paths of the API."""
 
-    async def __call__(
-        self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send
-    ) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         try:
-            body = await _read_body(receive)
+            body = await read_body(scope, receive)
             if body is None:
                 return
             request = ApiRequest(scope, body)
         except (ApiError, UnicodeDecodeError) as exc:
             await _send_refusal(exc, scope, send)
             return
+        structlog.contextvars.bind_contextvars(request_id=request.id)
+        span = tracing.begin_request(scope["headers"], str(request.method))
+        metrics.http_open.change(+1)
+        try:
+            await self._answer(request, started, receive, send)
+        finally:
+            request.held.close()
+            metrics.http_open.change(-1)
+            _tell(request, started, span)
+            request.close()
+
+    async def _answer(
+        self,
+        request: ApiRequest,
+        started: float,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Answer a request, unless its client leaves."""
         task, gone = asyncio.current_task(), False
         assert task is not None
 
@@ -65,6 +96,7 @@ class ApiHandler:
         watcher = asyncio.create_task(watch())
         try:
             response = await _respond(request)
+            request.status = response.status_code
             await _send(response, request, started, send)
         except asyncio.CancelledError:
             if not gone:
@@ -74,16 +106,34 @@ class ApiHandler:
             watcher.cancel()
 
 
+def _tell(request: ApiRequest, started: float, span: tracing.Span) -> None:
+    """Count a request that has ended. The labels are few, whatever clients send."""
+    method = request.method if request.method in METHODS else "other"
+    match = request.resolver_match
+    route = f"/{match.route}" if match is not None else "other"
+    metrics.http_requests.add(method, route, str(request.status))
+    metrics.http_seconds.observe(time.perf_counter() - started, route)
+    if span:
+        span.rename(f"{method} {route}")
+        span.end(
+            error=str(request.status) if request.status >= 500 else "",
+            http__request__method=method,
+            http__route=route,
+            http__response__status_code=request.status,
+            gateway__request_id=request.id,
+        )
+
+
 async def _respond(request: ApiRequest) -> HttpResponseBase:
     """The view's response. Errors that pass by here were not raised by a route."""
     try:
         if "\0" in request.path_info:  # nothing is called so, and PostgreSQL would not look
             raise Http404
-        match: ResolverMatch = get_resolver().resolve(request.path_info)
+        match = _resolve(get_resolver(), request.path_info)
         request.resolver_match = match
         found = match.func(request, *match.args, **match.kwargs)
         # The framework's own views, the API's description and its docs, are plain functions.
-        response: HttpResponseBase = await found if inspect.isawaitable(found) else found
+        response: HttpResponseBase = await found if isinstance(found, Coroutine) else found
     except ApiError as exc:
         return error_reply(exc)
     except Http404:
@@ -96,6 +146,12 @@ async def _respond(request: ApiRequest) -> HttpResponseBase:
     if response.status_code == 405:
         return _not_allowed(request, response)
     return response
+
+
+@lru_cache(maxsize=256)
+def _resolve(resolver: URLResolver, path: str) -> ResolverMatch:
+    """Most requests are for few paths. What is not found is not kept."""
+    return resolver.resolve(path)
 
 
 def _not_allowed(request: ApiRequest, response: HttpResponseBase) -> HttpResponse:
@@ -111,42 +167,25 @@ def _not_allowed(request: ApiRequest, response: HttpResponseBase) -> HttpRespons
     return reply
 
 
-async def _read_body(receive: Callable[[], Awaitable[dict[str, Any]]]) -> bytes | None:
-    """The whole body; None when the client left meanwhile. Raises InvalidRequest (413)."""
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        parts.append(part)
-        size += len(part)
-        if size > conf.MAX_BODY_BYTES:
-            raise InvalidRequest(
-                f"The request body is larger than {conf.MAX_BODY_BYTES} bytes "
-                "(GATEWAY_MAX_BODY_BYTES).",
-                code="request_too_large",
-                status=413,
-            )
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
 async def _send(
     response: HttpResponseBase, request: ApiRequest, started: float, send: Send
 ) -> None:
-    response["X-Request-Id"] = request.id
-    response["OpenAI-Processing-Ms"] = str(round((time.perf_counter() - started) * 1000))
-    if not isinstance(response, EventStream) and not response.streaming:
-        assert isinstance(response, HttpResponse)
-        response["Content-Length"] = str(len(response.content))
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in response.items()
     ]
+    took = round((time.perf_counter() - started) * 1000)
+    headers += [
+        (b"x-request-id", request.id.encode()),
+        (b"openai-version", b"2020-10-01"),  # of the API's conventions; there is no other
+        (b"openai-processing-ms", b"%d" % took),
+    ]
+    if not response.streaming:
+        assert isinstance(response, HttpResponse)
+        headers.append((b"content-length", b"%d" % len(response.content)))
     head = {"type": "http.response.start", "status": response.status_code, "headers": headers}
     if isinstance(response, EventStream):
-        await response.serve(head, send)
+        await response.serve(head, send, began=started)
         return
     await send(head)
     if response.streaming:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
+from django.http import HttpRequest
+
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 
@@ -22,6 +24,11 @@ def is_local(client_host: str | None, headers: Mapping[str, str]) -> bool:
         and not any(name in PROXY_HEADERS or name.startswith("x-forwarded-") for name in headers)
         and _same_origin(headers.get("origin"), host)
     )
+
+
+def headers_of(request: HttpRequest) -> dict[str, str]:
+    """A request's headers by their names in lower case."""
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def is_loopback(address: str | None) -> bool:

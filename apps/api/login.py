@@ -17,7 +17,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from apps.api.locality import is_local
+from apps.api.locality import headers_of, is_local
 
 LIFETIME = 15 * 60
 SALT = "apps.api.login"
@@ -43,8 +43,7 @@ def link(user: User, base_url: str) -> str:
 @never_cache
 def login_once(request: HttpRequest, token: str) -> HttpResponseBase:
     """Log in whom the token names and show the admin."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    if not is_local(request.META.get("REMOTE_ADDR"), headers):
+    if not is_local(request.META.get("REMOTE_ADDR"), headers_of(request)):
         return _refusal(
             403,
             "This link works on the machine where the gateway runs only, as http://127.0.0.1 or "

@@ -33,3 +33,9 @@ def remember(models: Mapping[str, Sequence[Found]], *, upstream_version: str) ->
         unique_fields=["model", "capability"],
         update_fields=["works", "detail", "upstream_version", "checked_at"],
     )
+
+
+def works(model: str, capability: str) -> bool | None:
+    """What was found last; None when it could not be told, or nobody has looked."""
+    rows = Capability.objects.filter(model=model, capability=capability)
+    return rows.values_list("works", flat=True).first()

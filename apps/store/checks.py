@@ -6,8 +6,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
+from django.db import DatabaseError
+from django.db.models.functions import Now
 
 from apps.store.conf import conf
+from apps.store.models import Lease
 
 SHORTEST_LEASE = 10.0
 POSTGRESQL_CONNECTIONS = 100
@@ -23,10 +26,11 @@ E002 = Error(
     hint="It would hold a transaction open for as long as a response streams. Remove it.",
     id="store.E002",
 )
-E003 = Error(
-    "GATEWAY_HISTORY_CACHE is on, but there is no Redis.",
-    hint="Set REDIS_URL, or switch the cache off.",
-    id="store.E003",
+E004 = Error(
+    "Several machines serve requests, and each keeps files on its own disk.",
+    hint="Set GATEWAY_FILE_STORAGE to s3://BUCKET/PREFIX, or to file:///FOLDER that all of them "
+    "share.",
+    id="store.E004",
 )
 W001 = Warning(
     "GATEWAY_LEASE_SECONDS is so short that a busy process may lose its lease, and its runs.",
@@ -56,10 +60,17 @@ def check_databases(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
-def check_history_cache(**kwargs: Any) -> list[CheckMessage]:
-    return [E003] if conf.HISTORY_CACHE and not settings.REDIS_URL else []
-
-
-@register()
 def check_lease(**kwargs: Any) -> list[CheckMessage]:
     return [W001] if conf.LEASE_SECONDS < SHORTEST_LEASE else []
+
+
+@register(deploy=True)  # it asks the database
+def check_file_storage(**kwargs: Any) -> list[CheckMessage]:
+    if conf.FILE_STORAGE:
+        return []
+    try:
+        alive = Lease.objects.filter(expires_at__gt=Now()).order_by()
+        hosts = alive.values("host").distinct().count()
+    except DatabaseError:  # there may be no table yet
+        return []
+    return [E004] if hosts > 1 else []

@@ -18,10 +18,28 @@ class StoreSettings(SettingsGroup):
         "times as often.",
         minimum=1,
     )
-    HISTORY_CACHE = Setting(
-        False, "Keep the history of recent responses in Redis (needs REDIS_URL)."
+    FILE_BYTES = Setting(512 * 1024 * 1024, "Largest file that may be uploaded.", minimum=1024)
+    FILE_STORAGE = Setting(
+        "",
+        "Where files are kept: empty for `files/` in the data directory, `file:///FOLDER` for one "
+        "that all machines share, `s3://BUCKET/PREFIX` for object storage (needs the extra `s3`; "
+        "credentials as AWS's libraries read them).",
     )
-    HISTORY_CACHE_SECONDS = Setting(3600, "How long a cached history is kept.", minimum=1)
+    CONTAINER_IDLE_MINUTES = Setting(
+        20, "A container that was not used for this long expires.", minimum=1
+    )
+    RESPONSE_DAYS = Setting(
+        0.0,
+        "`manage.py purge` erases the content of responses whose chain was not used for so many "
+        "days; 0 keeps them for ever.",
+        minimum=0,
+    )
+    MCP_LOG_DAYS = Setting(
+        30.0,
+        "How many days calls of MCP tools and their approvals stay in the admin's log; 0 keeps "
+        "them for ever.",
+        minimum=0,
+    )
 
 
 conf = StoreSettings()

@@ -9,9 +9,7 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from apps.store import history_cache
 from apps.store.errors import ResponseNotFound, StillRunning
-from apps.store.models.response import RUNNING
 from apps.store.snapshots import History, StoredTurn
 
 CHAIN = """
@@ -19,10 +17,15 @@ WITH RECURSIVE chain(id, previous_id, depth) AS (
     SELECT id, previous_id, 0 FROM store_response
     WHERE id = %s AND project_id = %s AND kept
     UNION ALL
-    SELECT older.id, older.previous_id, chain.depth + 1
-    FROM chain JOIN store_response older ON older.id = chain.previous_id
+    SELECT
+        chain.previous_id,
+        (SELECT older.previous_id FROM store_response older WHERE older.id = chain.previous_id),
+        chain.depth + 1
+    FROM chain WHERE chain.previous_id IS NOT NULL
 )
 """
+"""Not a join: PostgreSQL takes a step for many rows and, while the table is small, reads all of it
+for each."""
 
 ALIVE = (
     "EXISTS (SELECT 1 FROM store_lease WHERE store_lease.owner = response.owner "
@@ -30,22 +33,20 @@ ALIVE = (
 )
 CLOCK = {"sqlite": "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')", "postgresql": "now()"}
 
-HEAD = """
-SELECT response.status, response.deleted_at IS NOT NULL, {alive}, root.id, root.revision
-FROM store_response response JOIN store_response root ON root.id = response.root_id
-WHERE response.id = %s AND response.project_id = %s AND response.kept
-"""
-
 WHOLE = """
 {chain}
-SELECT chain.depth, response.status, response.deleted_at IS NOT NULL, {alive},
-    response.root_id, root.revision, item.payload
+SELECT chain.depth, response.status, response.deleted_at IS NOT NULL,
+    response.status IN ('queued', 'in_progress') AND {alive}, response.root_id, payload.messages,
+    item.payload
 FROM chain
 JOIN store_response response ON response.id = chain.id
-JOIN store_response root ON root.id = response.root_id
-LEFT JOIN store_storeditem item ON item.response_id = chain.id
+LEFT JOIN store_responsepayload payload ON payload.response_id = chain.id AND chain.depth > 0
+LEFT JOIN store_storeditem item
+    ON item.response_id = chain.id AND payload.messages IS NULL
 ORDER BY chain.depth DESC, item.direction, item.position
 """
+"""One row for a turn whose messages are kept, else one for each of its items. The last turn has its
+items: what comes next may belong to its last message."""
 
 INPUT_ITEMS = """
 {chain}
@@ -58,47 +59,21 @@ ORDER BY chain.depth DESC, item.direction, item.position
 
 def load_history(response_id: str, *, project_id: int) -> History:
     """The chain that ends with this response. Raises ResponseNotFound and StillRunning."""
-    if history_cache.enabled():
-        return _through_cache(response_id, project_id)
-    return _from_database(response_id, project_id)
-
-
-def _from_database(response_id: str, project_id: int) -> History:
     rows = _rows(WHOLE, response_id, project_id)
     if not rows:
         raise ResponseNotFound(response_id)
     turns = []
     for _, group in itertools.groupby(rows, key=itemgetter(0)):
-        status, items = "", []
-        for _, status, deleted, alive, root_id, revision, payload in group:  # noqa: B007 - as below
-            _check(response_id, status, deleted=deleted, alive=alive)
-            if payload is not None:
-                items.append(payload)
-        parsed: list[dict[str, Any]] = orjson.loads(f"[{','.join(items)}]")
-        turns.append(StoredTurn(status == "completed", parsed))
-    return History(root_id=root_id, revision=revision, turns=turns)
-
-
-def _through_cache(response_id: str, project_id: int) -> History:
-    """The database says whether the chain is still whole; the cache spares reading it."""
-    rows = _rows(HEAD, response_id, project_id)
-    if not rows:
-        raise ResponseNotFound(response_id)
-    status, deleted, alive, root_id, revision = rows[0]
-    _check(response_id, status, deleted=deleted, alive=alive)
-    turns = history_cache.get(project_id, response_id, revision)
-    if turns is not None:
-        return History(root_id=root_id, revision=revision, turns=turns)
-    history = _from_database(response_id, project_id)
-    history_cache.put(project_id, response_id, history)
-    return history
-
-
-def _check(response_id: str, status: str, *, deleted: bool, alive: bool) -> None:
-    if deleted:
-        raise ResponseNotFound(response_id)
-    if status in RUNNING and alive:
-        raise StillRunning(response_id)
+        own = list(group)
+        _, status, is_deleted, is_running, root_id, messages, _ = own[0]
+        if is_deleted:
+            raise ResponseNotFound(response_id)
+        if is_running:
+            raise StillRunning(response_id)
+        texts = [payload for *_, payload in own if payload is not None]
+        items: list[dict[str, Any]] = orjson.loads(f"[{','.join(texts)}]") if texts else []
+        turns.append(StoredTurn(status == "completed", messages, items))
+    return History(root_id=root_id, turns=turns)
 
 
 def chain_items(response_id: str, *, project_id: int) -> list[tuple[int, str]]:

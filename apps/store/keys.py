@@ -14,6 +14,7 @@ import string
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -29,8 +30,10 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 # compose the same statement.
 CONFIG_VERSION = "(SELECT version FROM store_configuration WHERE id = 1) AS config_version"
 KEY = f"""
-    SELECT id, project_id, digest, expires_at, revoked_at, last_used_at, {CONFIG_VERSION}
-    FROM store_apikey WHERE prefix = %s
+    SELECT digest, project_id, id, {CONFIG_VERSION},
+        last_used_at IS NULL OR last_used_at <= %s, may_prioritize
+    FROM store_apikey
+    WHERE prefix = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)
 """  # noqa: S608 - nothing in it comes from outside
 OPEN_PROJECT = f"""
     SELECT id, {CONFIG_VERSION} FROM store_project
@@ -48,6 +51,7 @@ class Principal:
     key_id: int | None
     config_version: int
     use_is_due: bool = False
+    may_prioritize: bool = False
 
 
 def mint(key: ApiKey) -> str:
@@ -58,9 +62,15 @@ def mint(key: ApiKey) -> str:
     return f"gw_{key.prefix}_{secret}"
 
 
-def issue(project: Project, *, name: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
+def issue(
+    project: Project,
+    *,
+    name: str,
+    expires_at: datetime | None = None,
+    may_prioritize: bool = False,
+) -> tuple[ApiKey, str]:
     """Create a key. The token, ``gw_<prefix>_<secret>``, cannot be had a second time."""
-    key = ApiKey(project=project, name=name, expires_at=expires_at)
+    key = ApiKey(project=project, name=name, expires_at=expires_at, may_prioritize=may_prioritize)
     token = mint(key)
     key.save()
     return key, token
@@ -80,12 +90,20 @@ def authenticate(token: str) -> Principal | None:
     if (match := TOKEN.fullmatch(token)) is None:
         return None
     prefix, secret = match.groups()
-    key = next(iter(ApiKey.objects.raw(KEY, [prefix])), None)
-    if key is None or not hmac.compare_digest(key.digest, _digest(secret)) or not key.is_active:
+    now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.execute(KEY, [adapt(now - USE_NOTED_EVERY), prefix, adapt(now)])
+        row = cursor.fetchone()
+    if row is None or not hmac.compare_digest(row[0], _digest(secret)):
         return None
-    noted = key.last_used_at
-    due = noted is None or noted <= timezone.now() - USE_NOTED_EVERY
-    return Principal(key.project_id, key.pk, vars(key)["config_version"], use_is_due=due)
+    _, project_id, key_id, version, due, may_prioritize = row
+    return Principal(project_id, key_id, version, bool(due), bool(may_prioritize))
+
+
+def authenticate_all(tokens: list[str]) -> list[Principal | None]:
+    """As many requests at once: one statement for each token, however many of them have it."""
+    found = {token: authenticate(token) for token in set(tokens)}
+    return [found[token] for token in tokens]
 
 
 def anonymous() -> Principal | None:

@@ -7,20 +7,35 @@ their hashes, after those of responses: whoever waits for whom, nobody waits in 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from apps.store.models import Media, MediaUse
 from apps.store.snapshots import MediaFacts, RunSnapshot, StoredMedia
 
 
 def keep(run: RunSnapshot) -> None:
-    """Store what is new of a run's media, and note that its items use them all."""
-    new = {media.sha256: media for media in run.media}
-    claims = [_claim(sha256, new.get(sha256), run.project_id) for sha256 in sorted(run.media_uses)]
+    """Store what is new of a run's media, and note that its items use them all. To do it again
+    changes nothing."""
+    new = {media.sha256: media for media in (*run.media, *run.made)}
+    used = {*run.media_uses, *(media.sha256 for media in run.made)}
+    claims = [_claim(sha256, new.get(sha256), run.project_id) for sha256 in sorted(used)]
     MediaUse.objects.bulk_create(
-        MediaUse(response_id=run.id, media_id=key) for key in claims if key is not None
+        (MediaUse(response_id=run.id, media_id=key) for key in claims if key is not None),
+        ignore_conflicts=True,
     )
+
+
+def put(media: StoredMedia, *, project_id: int) -> None:
+    """Store an image for the run that has made it, which will ``keep`` it at its end."""
+    Media.objects.bulk_create([_row(media, project_id)], ignore_conflicts=True)
+
+
+def unused(before: datetime) -> QuerySet[Media]:
+    """What runs have put and never kept, since their processes died."""
+    rows = Media.objects.filter(created_at__lt=before)
+    return rows.exclude(Exists(MediaUse.objects.filter(media=OuterRef("pk"))))
 
 
 def release(response_id: str) -> None:

@@ -6,19 +6,20 @@ The store keeps JSON texts and columns; what they mean is the protocol's busines
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from django.db import IntegrityError, transaction
-from django.db.models import F, OuterRef, QuerySet
+from django.db import DataError, IntegrityError, transaction
+from django.db.models import Case, FilteredRelation, OuterRef, Q, QuerySet, When
 from django.db.models.functions import Now
 
-from apps.store import media, run_rows
-from apps.store.errors import ResponseNotFound, UnknownCursor
+from apps.store import mcp_records, media, run_rows
+from apps.store.errors import ResponseNotFound, StoreUnavailable, UnknownCursor
 from apps.store.history import chain_items
 from apps.store.leases import valid_lease
-from apps.store.models import Response, ResponsePayload, StoredItem
+from apps.store.models import CodeCall, Response, ResponsePayload, StoredItem
 from apps.store.models.response import RUNNING
+from apps.store.paging import by_time
 from apps.store.snapshots import (
     ItemPage,
     ResponsePage,
@@ -56,15 +57,65 @@ def finish_response(run: RunSnapshot, *, begun: bool) -> bool:
     return finish_response(run, begun=False)
 
 
+class Ending(NamedTuple):
+    """What ``finish_response`` takes."""
+
+    run: RunSnapshot
+    begun: bool
+
+
+def finish_responses(endings: list[Ending]) -> list[bool | Exception]:
+    """``finish_response`` for several runs: in one transaction, as long as nothing is special."""
+    plain = [ending for ending in endings if not _has_media(ending.run)]
+    try:
+        written = _finish_together(plain) if len(endings) > 1 else set()
+    except (IntegrityError, DataError):
+        written = set()  # by one of them: each for itself
+    return [ending.run.id in written or _alone(ending) for ending in endings]
+
+
+def _has_media(run: RunSnapshot) -> bool:
+    return bool(run.media or run.media_uses or run.made)
+
+
+def _finish_together(endings: list[Ending]) -> set[str]:
+    """The ids of those that were written."""
+    new = [ending.run for ending in endings if not ending.begun]
+    old = [ending.run for ending in endings if ending.begun]
+    with transaction.atomic():
+        run_rows.insert(new)
+        ended = [run for run in old if run_rows.end(run)]
+        run_rows.use_chains([*_other_roots(new), *(run.root_id for run in ended)])
+    return {run.id for run in (*new, *ended)}
+
+
+def _alone(ending: Ending) -> bool | Exception:
+    try:
+        return finish_response(ending.run, begun=ending.begun)
+    except (IntegrityError, DataError) as exc:
+        return StoreUnavailable(str(exc).strip())
+
+
 def _insert(run: RunSnapshot) -> None:
-    run_rows.insert(run)
-    if run.kept:
+    run_rows.insert([run])
+    run_rows.use_chains(_other_roots([run]))
+    if run.kept and _has_media(run):
         media.keep(run)
+
+
+def _other_roots(runs: Iterable[RunSnapshot]) -> list[str]:
+    """The chains that these runs continue; one that begins a chain is new itself."""
+    return [run.root_id for run in runs if run.root_id != run.id]
 
 
 def _end(run: RunSnapshot) -> bool:
     with transaction.atomic():
-        return run_rows.end(run)
+        if not run_rows.end(run):
+            return False
+        run_rows.use_chains([run.root_id])
+        if run.made:
+            media.keep(run)
+        return True
 
 
 def give_up(response_ids: Collection[str]) -> None:
@@ -84,10 +135,10 @@ def delete_response(response_id: str, *, project_id: int) -> None:
         Response.objects.filter(pk=response_id, status__in=RUNNING).update(
             status="cancelled", ended_at=Now()
         )
-        root = Response.objects.filter(pk=response_id).values("root_id")
-        Response.objects.filter(pk__in=root).update(revision=F("revision") + 1)
         ResponsePayload.objects.filter(pk=response_id).delete()
         StoredItem.objects.filter(response_id=response_id).delete()
+        CodeCall.objects.filter(response_id=response_id).update(code="", output="")
+        mcp_records.forget(response_id)
         media.release(response_id)
 
 
@@ -111,41 +162,48 @@ def list_responses(
     *, project_id: int, after: str | None, limit: int, newest_first: bool
 ) -> ResponsePage:
     """A page of a project's responses by time. Raises UnknownCursor."""
-    rows = _live(project_id)
-    if after is not None:
-        cursor = rows.filter(pk=after).values_list("created_at", "pk").first()
-        if cursor is None:
-            raise UnknownCursor(after)
-        # Ids sort by time too: they settle the order of what began in the same moment.
-        created_at, key = cursor
-        suffix = "lt" if newest_first else "gt"
-        same_moment = rows.filter(created_at=created_at, **{f"pk__{suffix}": key})
-        rows = same_moment | rows.filter(**{f"created_at__{suffix}": created_at})
-    order = ("-created_at", "-pk") if newest_first else ("created_at", "pk")
-    found = _read(rows.order_by(*order)[: limit + 1])
+    rows = by_time(_live(project_id), after=after, newest_first=newest_first)
+    found = _read(rows[: limit + 1])
     return ResponsePage(found[:limit], len(found) > limit)
 
 
 def _read(rows: QuerySet[Response]) -> list[StoredResponse]:
-    """Two statements for any number of rows."""
-    found = list(
-        rows.annotate(alive=valid_lease(OuterRef("owner"))).values_list(
-            "pk", "status", "alive", "payload__body"
+    """One statement for any number of rows: a run that ends meanwhile is seen before or after its
+    end, never half of it."""
+    found: dict[str, StoredResponse] = {}
+    for key, status, alive, body, payload in _with_output(rows):
+        if key not in found:
+            is_lost = status in RUNNING and not alive
+            found[key] = StoredResponse(
+                id=key,
+                status="failed" if is_lost else status,
+                body=(body or "{}").encode(),
+                output=[],
+            )
+        if payload is not None:
+            found[key].output.append(payload.encode())
+    return list(found.values())
+
+
+def _with_output(rows: QuerySet[Response]) -> QuerySet[Response, tuple[Any, ...]]:
+    """A row for each item of the output, one for a response without any. The body, which is long,
+    is in the first of them only."""
+    first = Q(outputs__position=None) | Q(outputs__position=0)
+    return (
+        Response.objects.filter(pk__in=rows.values("pk"))
+        .annotate(
+            alive=valid_lease(OuterRef("owner")),
+            outputs=FilteredRelation("items", condition=Q(items__direction=StoredItem.OUTPUT)),
+        )
+        .order_by(*rows.query.order_by, "outputs__position")
+        .values_list(
+            "pk",
+            "status",
+            "alive",
+            Case(When(first, then="payload__body"), default=None),
+            "outputs__payload",
         )
     )
-    output: dict[str, list[bytes]] = {key: [] for key, *_ in found}
-    items = StoredItem.objects.filter(response_id__in=output, direction=StoredItem.OUTPUT)
-    for key, payload in items.order_by("position").values_list("response_id", "payload"):
-        output[key].append(payload.encode())
-    return [
-        StoredResponse(
-            id=key,
-            status="failed" if status in RUNNING and not alive else status,
-            body=(body or "{}").encode(),
-            output=output[key],
-        )
-        for key, status, alive, body in found
-    ]
 
 
 def list_input_items(
@@ -171,6 +229,8 @@ def list_input_items(
     payloads = dict(
         StoredItem.objects.filter(pk__in=[key for key, _ in page]).values_list("pk", "payload")
     )
+    if len(payloads) < len(page):  # deleted meanwhile
+        raise ResponseNotFound(response_id)
     return ItemPage(
         items=[payloads[key].encode() for key, _ in page],
         first_id=page[0][1] if page else None,

@@ -40,7 +40,8 @@ class RunSnapshot:
 
     Times in milliseconds, ``created_at`` and ``ended_at`` aware. ``output`` is empty until the
     run has ended. ``media`` are those that the request brought, ``media_uses`` the hashes of all
-    that its input items refer to.
+    that its input items refer to, ``made`` the large images of its calls. ``messages`` are what it
+    adds to later prompts, if that depends on nothing else.
     """
 
     id: str
@@ -70,26 +71,28 @@ class RunSnapshot:
     upstream_status: int | None = None
     upstream_attempts: int = 0
     body: bytes = b""
+    messages: str | None = None
     input: Sequence[ItemText] = ()
     output: Sequence[ItemText] = ()
     media: Sequence[StoredMedia] = ()
     media_uses: Sequence[str] = ()
+    made: Sequence[StoredMedia] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTurn:
-    """The items of one past response, input before output."""
+class StoredTurn(NamedTuple):
+    """One past response: what it adds to prompts where that is kept, else its items, input before
+    output."""
 
     completed: bool
+    messages: str | None
     items: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A chain, oldest first. ``revision`` counts the deletions in it."""
+    """A chain, oldest first."""
 
     root_id: str
-    revision: int
     turns: list[StoredTurn] = field(default_factory=list)
 
 
@@ -117,3 +120,80 @@ class ResponsePage(NamedTuple):
 
     responses: list[StoredResponse]
     has_more: bool
+
+
+class StoredFile(NamedTuple):
+    """An uploaded file, but for its bytes. ``expires_at`` None: never."""
+
+    id: str
+    filename: str
+    purpose: str
+    size: int
+    blob: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class FilePage(NamedTuple):
+    """One page of a list of files."""
+
+    files: list[StoredFile]
+    has_more: bool
+
+
+class StoredContainer(NamedTuple):
+    """A container. ``expired`` ones can be looked at, and not be used."""
+
+    id: str
+    project_id: int
+    name: str
+    memory_limit: str
+    idle_minutes: int
+    created_at: datetime
+    last_active_at: datetime
+    expired: bool
+    node: str
+    epoch: int
+
+
+class ContainerPage(NamedTuple):
+    """One page of a list of containers."""
+
+    containers: list[StoredContainer]
+    has_more: bool
+
+
+class Room(NamedTuple):
+    """How many files a container may hold, and how many bytes in all of them."""
+
+    files: int
+    size: int
+
+
+class StoredContainerFile(NamedTuple):
+    """A file in a container, but for its bytes. ``path`` is as code knows it; ``sha256`` is
+    theirs."""
+
+    id: str
+    container_id: str
+    path: str
+    size: int
+    source: str
+    blob: str
+    created_at: datetime
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRun:
+    """One piece of code that was run. ``code`` and ``output`` are empty where nothing of the
+    payload may be kept."""
+
+    id: str
+    container_id: str
+    response_id: str
+    outcome: str
+    duration_ms: int
+    node: str = ""
+    code: str = ""
+    output: str = ""

@@ -18,6 +18,21 @@ from tests.spec_tables import check_response
 
 Json = dict[str, Any]
 
+SCHEMA: Json = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+WEATHER: Json = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Tells the weather.",
+    "parameters": SCHEMA,
+    "strict": True,
+}
+"""A function, as strict as clients make it."""
+
 FRAME = re.compile(rb"event: ([a-z_.]+)\ndata: (\{[^\r\n]*\})\n\n")
 DONE = b"data: [DONE]\n\n"
 KEEPALIVE = b": keep-alive\n\n"
@@ -49,6 +64,12 @@ def stream(gateway: Gateway, **body: Any) -> list[Json]:
     events = events_of(answer.content)
     check_stream(events)
     return events
+
+
+def messages(vllm: ScriptedVLLM) -> list[Json]:
+    """What the upstream saw last."""
+    seen: list[Json] = vllm.requests[-1].body["messages"]
+    return seen
 
 
 def post_stream(gateway: Gateway, **body: Any) -> httpx.Response:

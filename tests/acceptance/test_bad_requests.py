@@ -172,6 +172,13 @@ def test_every_answer_has_a_request_id_of_its_own(gateway: Gateway, vllm: Script
     assert all(request_id.startswith("req_") for request_id in ids)
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/nothing"])
+def test_every_answer_tells_its_time_and_version(gateway: Gateway, path: str) -> None:
+    headers = gateway.http.get(path).headers
+    assert headers["openai-processing-ms"].isdecimal()
+    assert headers["openai-version"] == "2020-10-01"
+
+
 def test_the_upstream_gets_the_request_id_and_none_of_the_clients_headers(
     gateway: Gateway, vllm: ScriptedVLLM
 ) -> None:

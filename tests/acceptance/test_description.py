@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 
 from tests.gateway import Gateway
@@ -20,12 +20,29 @@ OPERATIONS = {
     "listResponses": ("get", "/v1/responses"),
     "getResponse": ("get", "/v1/responses/{response_id}"),
     "deleteResponse": ("delete", "/v1/responses/{response_id}"),
+    "cancelResponse": ("post", "/v1/responses/{response_id}/cancel"),
     "listInputItems": ("get", "/v1/responses/{response_id}/input_items"),
     "listModels": ("get", "/v1/models"),
     "getModel": ("get", "/v1/models/{model_id}"),
     "createChatCompletion": ("post", "/v1/chat/completions"),
     "createCompletion": ("post", "/v1/completions"),
     "createEmbedding": ("post", "/v1/embeddings"),
+    "createFile": ("post", "/v1/files"),
+    "listFiles": ("get", "/v1/files"),
+    "getFile": ("get", "/v1/files/{file_id}"),
+    "getFileContent": ("get", "/v1/files/{file_id}/content"),
+    "deleteFile": ("delete", "/v1/files/{file_id}"),
+    "createContainer": ("post", "/v1/containers"),
+    "listContainers": ("get", "/v1/containers"),
+    "getContainer": ("get", "/v1/containers/{container_id}"),
+    "deleteContainer": ("delete", "/v1/containers/{container_id}"),
+    "createContainerFile": ("post", "/v1/containers/{container_id}/files"),
+    "listContainerFiles": ("get", "/v1/containers/{container_id}/files"),
+    "getContainerFile": ("get", "/v1/containers/{container_id}/files/{file_id}"),
+    "getContainerFileContent": ("get", "/v1/containers/{container_id}/files/{file_id}/content"),
+    "deleteContainerFile": ("delete", "/v1/containers/{container_id}/files/{file_id}"),
+    "listMcpServers": ("get", "/v1/mcp/servers"),
+    "listMcpServerTools": ("get", "/v1/mcp/servers/{server_label}/tools"),
 }
 
 

@@ -8,32 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.exchanges import create, stream, types
+from tests.acceptance.exchanges import WEATHER, create, messages, stream, types
 from tests.gateway import Gateway
 from tests.scripted_vllm import ScriptedVLLM
 
 Json = dict[str, Any]
-
-SCHEMA: Json = {
-    "type": "object",
-    "properties": {"city": {"type": "string"}},
-    "required": ["city"],
-    "additionalProperties": False,
-}
-WEATHER: Json = {
-    "type": "function",
-    "name": "get_weather",
-    "description": "Tells the weather.",
-    "parameters": SCHEMA,
-    "strict": True,
-}
-
-
-def messages(vllm: ScriptedVLLM) -> list[Json]:
-    """What the upstream saw last."""
-    seen: list[Json] = vllm.requests[-1].body["messages"]
-    return seen
-
 
 # --- What each client sends first -----------------------------------------------------------------
 

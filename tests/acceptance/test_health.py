@@ -21,7 +21,7 @@ def doomed(postgres_url: str, tmp_path: Path) -> Iterator[Gateway]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         nobody = f"http://127.0.0.1:{listening.getsockname()[1]}"
     with postgres_database(postgres_url) as database:
-        running = Gateway(database, tmp_path, upstream=nobody)
+        running = Gateway(database, tmp_path, upstream=nobody, settings={"SANDBOX": "off"})
         yield running
         running.close()
 

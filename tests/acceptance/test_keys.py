@@ -104,6 +104,24 @@ def test_a_session_of_the_admin_is_no_key(guarded: Guarded) -> None:
         refused(answer, 401, code="invalid_api_key")
 
 
+def test_only_a_key_that_may_sets_priorities(guarded: Guarded) -> None:
+    token = guarded.gateway.manage("createapikey", "urgent", "--may-prioritize")
+    chat = {"model": "org/one", "messages": [{"role": "user", "content": "Hi"}], "priority": -5}
+    asked = {"model": "org/one", "input": "Hi", "priority": -5}
+    for path, body in {
+        "/v1/responses": asked,
+        "/v1/responses/input_tokens": asked,
+        "/v1/chat/completions": chat,
+    }.items():
+        answer = guarded.ask(guarded.ours, "POST", path, json=body)
+        refused(answer, 403, code="parameter_not_permitted", param="priority")
+        assert not guarded.vllm.requests
+        assert guarded.ask(token, "POST", path, json=body).status_code == 200
+        if path != "/v1/responses/input_tokens":
+            assert guarded.vllm.requests[-1].body["priority"] == -5
+        guarded.vllm.reset()
+
+
 def test_keys_come_and_go_by_command_and_at_once(guarded: Guarded) -> None:
     token = guarded.gateway.manage("createapikey", "short-lived", "--project", "theirs")
     assert guarded.ask(token, "GET", "/v1/models").status_code == 200

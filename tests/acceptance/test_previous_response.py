@@ -54,6 +54,36 @@ def test_the_whole_chain_is_seen_again(stateful_gateway: Gateway, vllm: Scripted
     ]
 
 
+def test_turns_of_older_versions_are_told_in_the_same_words(
+    stateful_gateway: Gateway, vllm: ScriptedVLLM
+) -> None:
+    """Those have no messages beside their items."""
+    vllm.script(reasoning("Hm.") + text("One"), text("Two"))
+    last = create(stateful_gateway, input="1")["id"]
+    last = create(stateful_gateway, input="2", previous_response_id=last)["id"]
+    kept, lost = (
+        "SELECT count(*) FROM store_responsepayload WHERE messages IS NOT NULL",
+        "UPDATE store_responsepayload SET messages = NULL",
+    )
+    assert stateful_gateway.database.query(kept) != [(0,)]
+    create(stateful_gateway, input="3", previous_response_id=last)
+    stateful_gateway.database.query(lost)
+    create(stateful_gateway, input="3", previous_response_id=last)
+    before, after = (request.body["messages"] for request in vllm.requests[-2:])
+    assert len(before) == 5
+    assert before == after
+
+
+def test_output_that_is_sent_once_more_is_no_second_message(
+    stateful_gateway: Gateway, vllm: ScriptedVLLM
+) -> None:
+    """Some templates refuse two messages of the assistant in a row."""
+    first = create(stateful_gateway, input="1")
+    again = [*first["output"], {"role": "user", "content": "2"}]
+    create(stateful_gateway, input=again, previous_response_id=first["id"])
+    assert [role for role, _ in said(vllm)] == ["user", "assistant", "user"]
+
+
 def test_a_chain_may_be_long(stateful_gateway: Gateway, vllm: ScriptedVLLM) -> None:
     last = None
     for number in range(40):

@@ -28,8 +28,8 @@ def test_redis_that_does_not_answer_makes_it_unready(without_redis: Gateway) -> 
     answer = without_redis.http.get("/ready")
     assert answer.status_code == 503
     told = answer.json()
-    assert told["down"] == ["cache", "broker"]
-    assert "refused" in told["checks"]["cache"]
+    assert told["down"] == ["redis", "broker"]
+    assert "refused" in told["checks"]["redis"]
     assert told["checks"]["database"] == told["checks"]["upstream"] == "ok"
 
 

@@ -87,6 +87,19 @@ CASES: dict[str, tuple[Reply, Told]] = {
         body({"detail": "Not Found"}, status=404),
         Told(404, "unknown_url", "The model server does not have this endpoint."),
     ),
+    "redirect": (
+        body(b"", status=302, headers={"location": "http://10.0.0.1:8000/login"}),
+        Told(
+            404,
+            "upstream_redirected",
+            "The model server redirects elsewhere; GATEWAY_UPSTREAM_URL has to name the place "
+            "itself.",
+        ),
+    ),
+    "no content": (
+        body(b"", status=204),
+        Told(502, BROKEN, "The model server sent no answer.", kind=BROKEN),
+    ),
     "rate limit": (
         failure(429, "Slow down.", headers={"retry-after": "7"}),
         Told(

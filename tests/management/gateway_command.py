@@ -21,7 +21,15 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("GATEWAY_") and name not in {"DATABASE_URL", "REDIS_URL"}
     }
-    return bare | {"GATEWAY_DATA_DIR": str(folder), "GATEWAY_VLLM_COMMAND": FAKE_VLLM} | settings
+    return (
+        bare
+        | {
+            "GATEWAY_SANDBOX": "off",
+            "GATEWAY_DATA_DIR": str(folder),
+            "GATEWAY_VLLM_COMMAND": FAKE_VLLM,
+        }
+        | settings
+    )
 
 
 class Serve(Program):

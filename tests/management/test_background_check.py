@@ -55,7 +55,7 @@ def said() -> list[str]:
 
 def test_it_says_what_works_and_remembers_it(upstream: ScriptedVLLM, remembered: list[Any]) -> None:
     upstream.script(CALLS, THINKS, FITS)
-    assert said() == ["Model tiny: ok for tools, reasoning, schema, tokenize."]
+    assert said() == ["Model tiny: ok for tools, reasoning, schema, tokenize, images."]
     ((models, version),) = remembered
     assert (list(models), version) == (["tiny"], "0.32.0")
 
@@ -65,7 +65,7 @@ def test_it_says_what_to_do_where_something_is_missing(
 ) -> None:
     upstream.script(recorded("bare/tools_auto"), text("42"), FITS)
     works, missing = said()
-    assert works == "Model tiny: ok for schema, tokenize."
+    assert works == "Model tiny: ok for schema, tokenize, images."
     assert missing.startswith("Model tiny: tools: The model server was started without a tool")
     assert len(remembered) == 1
 
@@ -120,13 +120,13 @@ def test_serve_is_ready_before_the_models_have_answered(tmp_path: Path) -> None:
         upstream.script(CALLS.but(hang_before_headers=slow), THINKS, FITS)
         program = Program(
             [sys.executable, "manage.py", "serve", "--port", "0", "--upstream", upstream.url],
-            env=bare | {"GATEWAY_DATA_DIR": str(tmp_path)},
+            env=bare | {"GATEWAY_DATA_DIR": str(tmp_path), "GATEWAY_SANDBOX": "off"},
         )
         try:
             program.line("Ctrl-C stops it.")
             assert "Model tiny" not in program.output
             slow.set()
-            program.line("Model tiny: ok for tools, reasoning, schema, tokenize.")
+            program.line("Model tiny: ok for tools, reasoning, schema, tokenize, images.")
             program.signal(signal.SIGTERM)
             assert program.wait() == 0
         finally:
@@ -134,6 +134,6 @@ def test_serve_is_ready_before_the_models_have_answered(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "gateway.sqlite3") as database:
         rows = database.execute("SELECT model, capability, works FROM store_capability")
         assert set(rows) == {
-            ("tiny", name, 1) for name in ("tools", "reasoning", "schema", "tokenize")
+            ("tiny", name, 1) for name in ("tools", "reasoning", "schema", "tokenize", "images")
         }
     database.close()

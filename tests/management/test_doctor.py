@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,12 +17,15 @@ from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import Settings
+from redis import Redis
 
 from apps.api.management import diagnosis, vllm
+from apps.api.management.code_diagnosis import code_interpreter
 from apps.api.management.diagnosis import State, of_model
 from apps.api.upstream.capabilities import Capability as Kind
 from apps.api.upstream.capabilities import Finding
 from apps.store.models import Capability
+from tests.programs import Program, eventually
 from tests.scripted_vllm import ScriptedVLLM, body, calls, reasoning, recorded, text
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +39,7 @@ def healthy(settings: Settings) -> None:
     settings.GATEWAY_SECRET_KEY_IS_TEMPORARY = False
     settings.GATEWAY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     settings.REDIS_URL = settings.CELERY_BROKER_URL = ""
+    settings.GATEWAY_SANDBOX = "off"
     settings.GATEWAY_UPSTREAM_API_KEY = settings.GATEWAY_DEFAULT_MODEL = ""
 
 
@@ -80,14 +86,16 @@ def test_all_is_well(upstream: ScriptedVLLM) -> None:
         "database": "ok",
         "keys": "ok",
         "settings": "ok",
-        "cache": "-",
+        "redis": "-",
         "broker": "-",
+        "code": "-",
         "upstream": "ok",
         "models": "ok",
         "tiny: tools": "ok",
         "tiny: reasoning": "ok",
         "tiny: schema": "ok",
         "tiny: tokenize": "ok",
+        "tiny: images": "ok",
     }
 
 
@@ -95,7 +103,8 @@ def test_what_the_models_can_do_is_remembered(upstream: ScriptedVLLM) -> None:
     doctor()
     rows = Capability.objects.values_list("model", "capability", "works", "upstream_version")
     assert set(rows) == {
-        ("tiny", name, True, "0.32.0") for name in ("tools", "reasoning", "schema", "tokenize")
+        ("tiny", name, True, "0.32.0")
+        for name in ("tools", "reasoning", "schema", "tokenize", "images")
     }
 
 
@@ -184,9 +193,16 @@ def test_redis_that_does_not_answer(
     upstream: ScriptedVLLM, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REDIS_URL = f"redis://{NOWHERE}/0"
-    backend = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": settings.REDIS_URL}
-    settings.CACHES = {"default": backend}
-    assert "Check REDIS_URL" in fault("cache")
+    assert "Check REDIS_URL" in fault("redis")
+
+
+def test_workers_without_redis_are_no_place_for_code(
+    upstream: ScriptedVLLM, settings: Settings
+) -> None:
+    settings.GATEWAY_SANDBOX = "pyodide"
+    settings.CELERY_BROKER_URL = f"amqp://{NOWHERE}//"
+    output, _ = doctor()
+    assert "Set REDIS_URL" in lines(output)["code"][1]
 
 
 def test_a_broker_that_does_not_answer(
@@ -254,3 +270,52 @@ def test_a_missing_tool_parser(settings: Settings) -> None:
 def test_what_could_not_be_told_is_no_fault() -> None:
     unsure = of_model("tiny", Finding(Kind.REASONING, None, "It answered without a thought."))
     assert unsure == ("tiny: reasoning", State.UNKNOWN, "It answered without a thought.")
+
+
+def test_workers_that_cannot_be_heard_of_are_a_fault_of_the_settings(settings: Settings) -> None:
+    settings.GATEWAY_SANDBOX, settings.CELERY_BROKER_URL = "pyodide", f"amqp://{NOWHERE}"
+    output, status = doctor()
+    state, told = lines(output)["settings"]
+    assert (state, status) == ("fault", 1)
+    assert "GATEWAY_SANDBOX_REDIS_URL" in told
+
+
+# --- Code on workers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis whose settings a test may change."""
+    if not (program := shutil.which("redis-server")):
+        pytest.skip("needs redis-server")
+    socket = tmp_path / "redis.sock"
+    server = Program([program, "--port", "0", "--unixsocket", str(socket), "--save", ""])
+    eventually(socket.exists)
+    yield f"unix://{socket}"
+    server.close()
+
+
+def test_a_redis_that_evicts_is_a_fault_of_workers_where_it_says_so(
+    own_redis: str, settings: Settings
+) -> None:
+    settings.GATEWAY_SANDBOX = "pyodide"
+    settings.CELERY_BROKER_URL = settings.GATEWAY_SANDBOX_REDIS_URL = own_redis
+
+    def said() -> str:
+        return " ".join(check.text for check in code_interpreter() if check.state is State.FAULT)
+
+    with Redis.from_url(own_redis) as redis:
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        assert said() == "", "memory without a limit"
+        redis.config_set("maxmemory", "100mb")
+        assert "allkeys-lru" in said()
+        assert "noeviction" in said()
+        redis.acl_setuser(
+            "default",
+            enabled=True,
+            nopass=True,
+            keys="*",
+            channels="*",
+            commands=["+@all", "-config"],
+        )
+    assert said() == "", "services that manage Redis do not tell"

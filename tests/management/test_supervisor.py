@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from django.core.management.base import OutputWrapper
 
 from apps.api.management import supervisor
 from apps.api.management.children import Child, describe
-from apps.api.management.supervisor import Plan, Supervisor
+from apps.api.management.supervisor import Helper, Plan, Supervisor
 from apps.api.management.terminal import Terminal
 from tests.management.gateway_command import all_gone
 
@@ -56,12 +57,13 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 @pytest.fixture
-def plan() -> Iterator[Plan]:
+def plan(tmp_path: Path) -> Iterator[Plan]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield Plan(
             listening=listening,
             processes=1,
             env=dict(os.environ),
+            numbers=tmp_path,
             local_url="http://127.0.0.1:9",
             drain_timeout=30,
             upstream_url="http://127.0.0.1:9/v1",
@@ -94,6 +96,33 @@ def test_a_server_process_that_cannot_start_ends_the_command(
     text = out.getvalue()
     assert text.count("exited with 7. Another one is started in") == 3
     assert "exited with 7. It does not start: giving up." in text
+
+
+def test_a_helper_that_ends_is_started_again_and_ends_with_the_command(
+    program: Callable[[str], None], plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(STUBBORN)
+    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.01)
+    starts = tmp_path / "starts"
+    script = f"echo x >> {starts}; [ $(wc -l < {starts}) -lt 3 ] || exec sleep 60"
+    helper = Helper(label="tool host", command=["sh", "-c", script], env=dict(os.environ))
+    out = Output()
+
+    async def job() -> int:
+        running = Supervisor(replace(plan, helpers=[helper]), terminal(out), announce)
+        end = asyncio.ensure_future(running.run())
+        while not (starts.exists() and starts.read_text().count("x") == 3 and running.helpers):  # noqa: ASYNC110 - nothing tells that it runs
+            await asyncio.sleep(0.01)
+        (child,) = running.helpers
+        running.interrupt(signal.SIGINT)
+        for server in running.servers:
+            server.kill()
+        status = await end
+        assert child.process.returncode is not None
+        return status
+
+    assert run(job()) == 0
+    assert out.getvalue().count("The tool host exited with 0. It is started again in") == 2
 
 
 def test_a_second_signal_kills_what_does_not_end(

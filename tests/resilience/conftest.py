@@ -16,12 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-import redis
 
-from tests.conftest import REDIS_URL
 from tests.gateway import Database, Gateway, postgres_database, sqlite_database
 from tests.programs import ROOT
 from tests.scripted_vllm import ScriptedVLLM
+from tests.tcp_proxy import TcpProxy
 
 GatewayMaker = Callable[..., Gateway]
 
@@ -92,6 +91,13 @@ def gateways(
         yield _maker(stack, vllm, tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def network(vllm: ScriptedVLLM) -> Iterator[TcpProxy]:
+    """The way to the upstream, which tests can cut."""
+    with TcpProxy(vllm.url) as proxy:
+        yield proxy
+
+
 @pytest.fixture
 def start_gateway(
     vllm: ScriptedVLLM, tmp_path_factory: pytest.TempPathFactory
@@ -137,14 +143,3 @@ def forever() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
-
-
-@pytest.fixture(scope="session")
-def redis_url() -> str:
-    """The URL of a Redis database in which tests may write."""
-    try:
-        with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=3) as client:
-            client.ping()
-    except redis.ConnectionError as exc:
-        pytest.skip(f"no Redis ({exc}): start one and set GATEWAY_TEST_REDIS_URL")
-    return REDIS_URL

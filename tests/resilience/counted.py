@@ -17,6 +17,7 @@ from responses_gateway.asgi import api_application  # sets Django up
 
 from apps.api.engine.process import process  # isort: skip
 from apps.store import db  # isort: skip
+from apps.store.threads import Threads  # isort: skip
 from django.db.backends.signals import connection_created  # isort: skip
 
 Json = dict[str, Any]
@@ -34,7 +35,7 @@ class Counter:
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
         """Put counters where every unit, statement and hop to a thread passes."""
-        returning, hop = db._returning, loop.run_in_executor
+        returning, hop, put = db._returning, loop.run_in_executor, Threads._put
 
         def unit(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             self._thread.statements = []
@@ -45,7 +46,12 @@ class Counter:
             self.hops += 1
             return hop(*args)
 
+        def counted_visit(threads: Threads, job: Any) -> None:
+            self.hops += 1
+            put(threads, job)
+
         db._returning = unit  # type: ignore[assignment]
+        Threads._put = counted_visit  # type: ignore[method-assign,assignment]
         loop.run_in_executor = counted_hop  # type: ignore[method-assign,assignment]
         connection_created.connect(self._on_connection)
 

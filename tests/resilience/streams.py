@@ -34,11 +34,14 @@ def question(**fields: Any) -> Json:
 class Request:
     """One create request under way, on a connection of its own."""
 
-    def __init__(self, gateway: Gateway, **fields: Any) -> None:
+    def __init__(self, gateway: Gateway, *, key: str = "", **fields: Any) -> None:
         parts = urlsplit(gateway.url)
         self.connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT)
         body = json.dumps(question(**fields)).encode()
-        self.connection.request("POST", "/v1/responses", body, {"content-type": "application/json"})
+        headers = {"content-type": "application/json"}
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self.connection.request("POST", "/v1/responses", body, headers)
         self._answer: HTTPResponse | None = None
 
     @property
@@ -64,8 +67,8 @@ class Request:
 class Stream(Request):
     """One streamed response under way."""
 
-    def __init__(self, gateway: Gateway, **fields: Any) -> None:
-        super().__init__(gateway, stream=True, **fields)
+    def __init__(self, gateway: Gateway, *, key: str = "", **fields: Any) -> None:
+        super().__init__(gateway, key=key, stream=True, **fields)
         self.raw = b""
         self.events: list[Json] = []
 
@@ -76,6 +79,12 @@ class Stream(Request):
             assert event is not None, f"no {kind}: {[e['type'] for e in self.events]}"
             if event["type"] == kind:
                 return event
+
+    def next(self) -> Json:
+        """The next event; waits for it."""
+        event = self._next()
+        assert event is not None, "the stream has ended"
+        return event
 
     def begun(self) -> str:
         """The id of the response, as soon as it has one."""

@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateway import Database, Gateway
 from tests.programs import eventually
+from tests.resilience.faults import SMALL
 from tests.resilience.rows import Row, row_of, row_of_request
 from tests.resilience.streams import ROLL, Json, Request, Stream, create, retrieve
 from tests.scripted_vllm import ScriptedVLLM, pause, reasoning, text, tool_call
@@ -90,6 +91,43 @@ def test_leaving_in_mid_stream_cancels_the_run(
     stored = retrieve(gateway, response_id)
     assert (stored["status"], stored["error"]) == ("cancelled", None)
     assert [item["status"] for item in stored["output"]] == states
+
+
+EVENTS = 2 + (2 + 2 + 3) + (2 + 2 + 3) + (1 + 2)
+"""Of ``SMALL`` before its end: the beginning; reasoning, text and call."""
+
+
+@pytest.mark.parametrize("number", range(1, EVENTS + 1))
+def test_leaving_after_any_event_cancels_the_run(
+    gateway: Gateway,
+    database: Database,
+    vllm: ScriptedVLLM,
+    forever: threading.Event,
+    number: int,
+) -> None:
+    vllm.script(SMALL + pause(forever))
+    stream = Stream(gateway, tools=[ROLL])
+    seen = [stream.next() for _ in range(number)]
+    row = ended(database, leave(stream, vllm))
+    assert row.failure == ("cancelled", "", "", None)
+    stored = retrieve(gateway, row.id)
+    assert stored["status"] == "cancelled"
+    done = [event["item"] for event in seen if event["type"] == "response.output_item.done"]
+    assert stored["output"][: len(done)] == done
+
+
+@pytest.mark.parametrize("number", range(EVENTS + 1, EVENTS + 4))
+def test_leaving_while_the_end_is_told_changes_nothing(
+    gateway: Gateway, database: Database, vllm: ScriptedVLLM, number: int
+) -> None:
+    vllm.script(SMALL)
+    stream = Stream(gateway, tools=[ROLL])
+    seen = [stream.next() for _ in range(number)]
+    stream.leave()
+    response_id = seen[0]["response"]["id"]
+    row = ended(database, vllm.chats[-1].headers["x-request-id"])
+    assert (row.id, row.status) == (response_id, "completed")
+    assert len(retrieve(gateway, response_id)["output"]) == 3
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -200,5 +200,19 @@ def test_a_database_that_is_away_at_the_start_is_503(
     assert gateway.http.post("/v1/responses", json=question()).status_code == 200
 
 
+@pytest.mark.parametrize("databases", ["postgres"], indirect=True)
+def test_what_was_cut_while_nobody_asked_fails_no_request(
+    steady: Gateway, disaster: Disaster
+) -> None:
+    def ask() -> None:
+        requests = [Request(steady) for _ in range(16)]
+        assert {request.json().get("status") for request in requests} == {"completed"}
+
+    ask()
+    with disaster.outage():  # all connections are dead now
+        pass
+    ask()
+
+
 def logged(gateway: Gateway, message: str, response_id: str) -> bool:
     return any(message in line and response_id in line for line in list(gateway.program.lines))

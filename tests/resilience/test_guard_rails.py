@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.gateway import Database, Gateway
@@ -139,9 +140,9 @@ def content(database: Database, response_id: str) -> int:
 
 def test_a_short_turn_takes_two_reads_and_one_write(chain: list[tuple[Answer, int]]) -> None:
     turn, _ = chain[1]
-    assert turn.units == [*READS, "finish_response"]
+    assert turn.units == [*READS, "finish_responses"]
     assert [len(turn.statements[name]) for name in READS] == [1, 1]
-    writes = [sql.split()[0] for sql in turn.statements["finish_response"]]
+    writes = [sql.split()[0] for sql in turn.statements["finish_responses"]]
     assert [verb for verb in writes if verb != "BEGIN"] == ["INSERT", "INSERT", "INSERT", "UPDATE"]
 
 
@@ -152,6 +153,48 @@ def test_a_deep_turn_takes_no_more_statements_than_a_shallow_one(
     assert chain[1][0].number_of_statements == chain[-1][0].number_of_statements
 
 
+@pytest.mark.parametrize("databases", ["postgres"], indirect=True)
+def test_a_chain_is_read_row_by_row_whatever_the_database_thinks_of_its_tables(
+    counted: Counted, chain: list[tuple[Answer, int]]
+) -> None:
+    """It takes another way through small tables, or those that it knows nothing of; SQLite has one way
+    only."""
+    turn, _ = chain[-1]
+    [sql] = turn.statements["load_history"]
+    for known in ("", "ANALYZE"):
+        assert rows_read(counted.database, known, sql, turn.response_id) <= 10 * DEEP
+
+
+def test_a_turn_of_text_is_one_row_of_its_history(
+    counted: Counted, chain: list[tuple[Answer, int]]
+) -> None:
+    """What each turn adds to the prompt is read as it is sent, whatever items it consists of; only the
+    last one is read as items, its input and its output."""
+    turn, _ = chain[-1]
+    [sql] = turn.statements["load_history"]
+    sql = sql.replace("%%", "%")
+    rows = counted.database.query(sql, turn.response_id, project_id(counted.database))
+    assert len(rows) == DEEP - 1 + 2
+
+
+def rows_read(database: Database, before: str, sql: str, response_id: str) -> int:
+    """Rows of tables that reading the history of this response looks at."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(before.encode())
+        with connection.transaction():
+            connection.execute(sql.encode(), (response_id, project_id(database))).fetchall()
+            found = connection.execute(
+                "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+            ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def project_id(database: Database) -> int:
+    [(found,)] = database.query("SELECT DISTINCT project_id FROM store_response")
+    return int(found)
+
+
 def test_a_turn_that_lasts_takes_one_write_more(counted: Counted, vllm: ScriptedVLLM) -> None:
     go_on = threading.Event()
     vllm.script(text("A") + pause(go_on))
@@ -160,13 +203,13 @@ def test_a_turn_that_lasts_takes_one_write_more(counted: Counted, vllm: Scripted
     request_id = vllm.wait_for_requests(number + 1)[-1].headers["x-request-id"]
     eventually(lambda: row_of_request(counted.database, request_id))
     go_on.set()
-    assert counted.answer().units == ["anonymous", "begin_response", "finish_response"]
+    assert counted.answer().units == ["anonymous", "begin_response", "finish_responses"]
 
 
 def test_an_unstored_turn_is_written_after_its_end(counted: Counted) -> None:
     answer = counted.ask(store=False)
-    assert answer.units == ["anonymous", "finish_response"]
-    inserted = [sql for sql in answer.statements["finish_response"] if sql.startswith("INSERT")]
+    assert answer.units == ["anonymous", "finish_responses"]
+    inserted = [sql for sql in answer.statements["finish_responses"] if sql.startswith("INSERT")]
     assert len(inserted) == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.gateway import Database, Gateway, sqlite_database
 from tests.programs import eventually
+from tests.resilience.faults import CHUNKS, HASTE, SMALL
 from tests.resilience.rows import Row, row_of, row_of_request
 from tests.resilience.streams import ROLL, Request, Stream, retrieve
 from tests.scripted_vllm import (
@@ -20,39 +21,24 @@ from tests.scripted_vllm import (
     failure,
     garbage,
     pause,
-    raw,
     reasoning,
     text,
     tool_call,
 )
-from tests.scripted_vllm.replies import error
 from tests.tcp_proxy import TcpProxy
-
-SMALL = reasoning("Hm,", " well.") + text("Hel", "lo") + tool_call("roll", '{"dice": ', '"2d6"}')
-CHUNKS = 1 + 2 + 2 + 3 + 3  # opening; reasoning, text, call; finish, usage, [DONE]
 
 BROKEN = ("failed", "stream", "server_error", None)
 LATE = ("failed", "stream", "upstream_timeout", None)
 
 
 @pytest.fixture(scope="module")
-def network(vllm: ScriptedVLLM) -> Iterator[TcpProxy]:
-    with TcpProxy(vllm.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
 def hasty(network: TcpProxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that does not wait long for its upstream."""
     folder = tmp_path_factory.mktemp("hasty")
-    limits = {
-        "STATUS_WINDOW": 0.2,
-        "FIRST_BYTE_TIMEOUT": 0.6,
-        "IDLE_TIMEOUT": 0.4,
-        "RUN_TIMEOUT": 1.5,
-    }
     database = sqlite_database(folder)
-    running = Gateway(database, folder, upstream=network.url, settings=limits)
+    running = Gateway(
+        database, folder, upstream=network.url, settings=HASTE | {"STATUS_WINDOW": 0.2}
+    )
     yield running
     running.close()
 
@@ -79,35 +65,6 @@ def fails(hasty: Gateway, database: Database, expected: tuple[Any, ...], **field
 # --- Cuts -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunks", range(CHUNKS))
-def test_a_stream_cut_at_any_chunk_has_failed(
-    hasty: Gateway, database: Database, vllm: ScriptedVLLM, chunks: int
-) -> None:
-    vllm.script(SMALL.but(cut_after=chunks))
-    fails(hasty, database, BROKEN, tools=[ROLL])
-
-
-@pytest.mark.parametrize("chunks", [0, 4, CHUNKS - 1])
-def test_a_stream_that_is_reset_has_failed(
-    hasty: Gateway, database: Database, vllm: ScriptedVLLM, chunks: int
-) -> None:
-    vllm.script(SMALL.but(cut_after=chunks, reset=True))
-    fails(hasty, database, BROKEN, tools=[ROLL])
-
-
-def test_a_stream_that_is_not_cut_is_completed(
-    hasty: Gateway, database: Database, vllm: ScriptedVLLM
-) -> None:
-    vllm.script(SMALL)
-    response = Stream(hasty, tools=[ROLL]).end()
-    assert [item["type"] for item in response["output"]] == [
-        "reasoning",
-        "message",
-        "function_call",
-    ]
-    assert row(database, response).failure == ("completed", "", "", None)
-
-
 def test_a_network_that_breaks_in_mid_stream_is_a_failed_response(
     hasty: Gateway,
     database: Database,
@@ -126,38 +83,6 @@ def test_a_network_that_breaks_in_mid_stream_is_a_failed_response(
     assert row(database, response).failure == BROKEN
     assert response["output"][0]["content"][0]["text"] == "A"
     assert response["output"][0]["status"] == "incomplete"
-
-
-# --- Wrong answers --------------------------------------------------------------------------------
-
-WRONG = {
-    "garbage between chunks": text("A") + raw(b"data: {not json\n\n"),
-    "a page": raw(b"<html>Bad Gateway</html>\n\n", bare=True),
-    "another object": text("A") + raw(b'data: {"object": "list"}\n\n'),
-    "no end": text("A", no_finish=True),
-    "no end and no last frame": text("A", no_finish=True, no_done=True),
-    "an end that is none": text("A", finish_reason="abort"),
-    "nothing": text(bare=True),
-}
-
-
-@pytest.mark.parametrize("reply", WRONG.values(), ids=WRONG.keys())
-def test_a_stream_without_a_proper_end_has_failed(
-    hasty: Gateway, database: Database, vllm: ScriptedVLLM, reply: Reply
-) -> None:
-    vllm.script(reply)
-    fails(hasty, database, BROKEN)
-
-
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [(500, "server_error"), (400, "invalid_prompt"), (503, "upstream_unavailable")],
-)
-def test_an_error_within_the_stream_becomes_the_error_of_the_response(
-    hasty: Gateway, database: Database, vllm: ScriptedVLLM, status: int, code: str
-) -> None:
-    vllm.script(text("A", error_frame=error(status, "The engine stumbled.")))
-    fails(hasty, database, ("failed", "stream", code, status))
 
 
 # --- Silence --------------------------------------------------------------------------------------
@@ -217,6 +142,8 @@ def test_an_upstream_that_refuses_connections_is_503(
     ("reply", "status", "code", "upstream_status"),
     [
         (failure(400, "No."), 400, "invalid_prompt", 400),
+        (body({"error": "Unauthorized"}, status=401), 403, "upstream_unauthorized", 401),
+        (body(b"", status=302), 404, "upstream_redirected", 302),
         (failure(404, "No such model."), 404, "model_not_found", 404),
         (failure(429, "Busy."), 429, "rate_limit_exceeded", 429),
         (failure(500, "The engine died."), 502, "server_error", 500),
@@ -224,7 +151,7 @@ def test_an_upstream_that_refuses_connections_is_503(
         (garbage(), 502, "server_error", None),
         (body(b"<html>", status=502, content_type="text/html"), 502, "server_error", 502),
     ],
-    ids=["400", "404", "429", "500", "503", "garbage", "page"],
+    ids=["400", "401", "302", "404", "429", "500", "503", "garbage", "page"],
 )
 def test_an_upstream_that_refuses_decides_the_status(
     hasty: Gateway,

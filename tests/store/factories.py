@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from apps.store.models import Lease, Project, Response, ResponsePayload, StoredItem
+from apps.store.models import Lease, McpServer, Project, Response, ResponsePayload, StoredItem
 from apps.store.models.response import RUNNING
 from apps.store.snapshots import ItemText, RunSnapshot
 
@@ -23,6 +23,13 @@ def make_project(**fields: Any) -> Project:
     return Project.objects.create(
         **{"slug": f"project-{number}", "name": f"Project {number}"} | fields
     )
+
+
+def make_mcp_server(label: str | None = None, **fields: Any) -> McpServer:
+    defaults = {"label": label or f"server-{next(_numbers)}"}
+    if fields.get("transport") != "stdio":
+        defaults["url"] = "https://tools.example.org/mcp"
+    return McpServer.objects.create(**defaults | fields)
 
 
 def make_response(*, body: Mapping[str, Any] | None = None, **fields: Any) -> Response:

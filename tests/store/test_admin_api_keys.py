@@ -42,6 +42,22 @@ def filled_in(**fields: Any) -> dict[str, Any]:
     return {"name": "laptop", "project": project, "expires_at_0": "", "expires_at_1": ""} | fields
 
 
+@pytest.mark.parametrize("may", [True, False])
+def test_whether_a_key_may_set_priorities_is_a_checkbox(may: bool) -> None:
+    client = staff("add_apikey", "view_apikey", "change_apikey")
+    ticked = {"may_prioritize": "on"} if may else {}
+    answer = client.post(ADD, filled_in(**ticked))
+    (token,) = set(re.findall(r"gw_\w{12}_[\w-]{43}", answer.content.decode()))
+    principal = keys.authenticate(token)
+    assert principal is not None
+    assert principal.may_prioritize == may
+    turned = filled_in() if may else filled_in(may_prioritize="on")
+    assert client.post(url("change", ApiKey.objects.get()), turned).status_code == 302
+    principal = keys.authenticate(token)
+    assert principal is not None
+    assert principal.may_prioritize != may
+
+
 def test_a_new_token_is_shown_once_and_kept_nowhere() -> None:
     client = staff("add_apikey", "view_apikey")
     answer = client.post(ADD, filled_in())

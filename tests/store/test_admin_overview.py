@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache, caches
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from apps.store import leases
 from apps.store.admin.overview import figures
@@ -45,6 +46,24 @@ def test_the_first_page_counts_what_goes_on() -> None:
         "responses today": 4,
         "processes alive": 0,
     }
+
+
+def test_figures_are_shared_for_some_seconds_where_there_is_a_cache(
+    redis_url: str, settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    settings.CACHES = {
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}
+    }
+    cache.delete("overview")
+    superuser = User.objects.create_superuser("overseer")
+    make_response(status="queued")
+    counted = [figure.number for figure in figures(superuser)]
+    make_response(status="queued")
+    with django_assert_num_queries(1):  # of processes
+        assert [figure.number for figure in figures(superuser)] == counted
+    cache.delete("overview")
+    assert figures(superuser)[0].number == 2
+    caches.close_all()
 
 
 def test_each_figure_leads_to_the_list_behind_it(admin_client: Client) -> None:

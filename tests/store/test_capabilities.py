@@ -76,6 +76,15 @@ def test_operators_see_what_each_model_can_do() -> None:
     assert sorted(states) == ["does not work", "works"]
 
 
+def test_an_empty_list_says_how_it_fills() -> None:
+    client = reader("view_capability")
+    assert "<code>manage.py doctor</code> asks each" in client.get(LIST).content.decode()
+    searched = client.get(LIST, {"q": "nothing"}).content.decode()
+    remember({"tiny": [("tools", True, "")]}, upstream_version="0.32.0")
+    filled = client.get(LIST).content.decode()
+    assert "manage.py doctor" not in searched + filled
+
+
 def test_the_list_is_only_read() -> None:
     remember({"tiny": [("tools", True, "")]}, upstream_version="0.32.0")
     client = Client()

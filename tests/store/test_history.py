@@ -1,4 +1,4 @@
-"""Chains: read in one statement, in order, whole or not at all; the cache changes nothing."""
+"""Chains: read in one statement, in order, whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.utils import timezone
-from pytest_django import Settings
 
-from apps.store import history_cache
 from apps.store.errors import ResponseNotFound, StillRunning
 from apps.store.history import load_history
-from apps.store.models import Response, StoredItem
+from apps.store.models import Response, ResponsePayload, StoredItem
 from apps.store.responses import delete_response
 from apps.store.snapshots import History
 from tests.store.factories import make_items, make_lease, make_project, make_response
@@ -21,15 +18,6 @@ from tests.store.factories import make_items, make_lease, make_project, make_res
 pytestmark = pytest.mark.django_db
 
 Queries = Callable[[int], Any]
-
-
-@pytest.fixture(params=["database", "cache"], autouse=True)
-def way(request: pytest.FixtureRequest, settings: Settings) -> str:
-    """Everything holds with and without the cache."""
-    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    settings.GATEWAY_HISTORY_CACHE = request.param == "cache"
-    cache.clear()
-    return str(request.param)
 
 
 def load(response: Response, project_id: int | None = None) -> History:
@@ -55,7 +43,15 @@ def test_a_chain_is_read_oldest_first_and_input_before_output() -> None:
     third = turn("c", turn("b", first))
     history = load(third)
     assert ids(history) == [["a-in", "a-out"], ["b-in", "b-out"], ["c-in", "c-out"]]
-    assert (history.root_id, history.revision) == (first.pk, 0)
+    assert history.root_id == first.pk
+
+
+def test_a_turn_whose_messages_are_kept_is_read_without_its_items() -> None:
+    first = turn("a", body={})
+    ResponsePayload.objects.filter(pk=first.pk).update(messages='{"role":"user"}')
+    [old, new] = load(turn("b", first, body={})).turns
+    assert (old.messages, old.items) == ('{"role":"user"}', [])
+    assert (new.messages, len(new.items)) == (None, 2)
 
 
 def test_branches_do_not_see_each_other() -> None:
@@ -82,12 +78,12 @@ def test_turns_without_items_count_too() -> None:
 
 @pytest.mark.parametrize("depth", [1, 60])
 def test_a_chain_is_one_statement_whatever_its_length(
-    depth: int, way: str, django_assert_num_queries: Queries
+    depth: int, django_assert_num_queries: Queries
 ) -> None:
     response = turn("a")
     for _ in range(depth):
         response = turn("b", response)
-    with django_assert_num_queries(1 if way == "database" else 2):
+    with django_assert_num_queries(1):
         assert len(load(response).turns) == depth + 1
 
 
@@ -130,32 +126,3 @@ def test_another_projects_chain_is_not_there() -> None:
     load(response)
     with pytest.raises(ResponseNotFound):
         load(response, make_project().pk)
-
-
-def test_the_revision_counts_deletions_in_the_chain() -> None:
-    root = turn("a")
-    leaf = turn("b", root)
-    delete_response(leaf.pk, project_id=leaf.project_id)
-    assert load(root).revision == 1
-
-
-# --- The cache alone ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("way", ["cache"], indirect=True)
-def test_a_cached_chain_is_not_read_again(way: str, django_assert_num_queries: Queries) -> None:
-    response = turn("b", turn("a"))
-    before = load(response)
-    with django_assert_num_queries(1):
-        assert load(response) == before
-
-
-@pytest.mark.parametrize("way", ["cache"], indirect=True)
-def test_what_is_put_into_the_cache_is_what_comes_out(way: str) -> None:
-    response = turn("b", turn("a", status="failed"))
-    history = load(response)
-    cache.clear()
-    history_cache.put(response.project_id, response.pk, history)
-    assert history_cache.get(response.project_id, response.pk, 0) == history.turns
-    assert history_cache.get(response.project_id, response.pk, 1) is None
-    assert history_cache.get(response.project_id + 1, response.pk, 0) is None

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.store import responses as store
 from apps.store.errors import ResponseNotFound, UnknownCursor
+from apps.store.history import chain_items
 from apps.store.models import Project, Response, StoredItem
 from apps.store.snapshots import ItemPage, ResponsePage
 from tests.store.factories import make_items, make_project, make_response
@@ -72,13 +73,31 @@ def test_a_cursor_that_is_nowhere_is_an_error(project: Project) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 9])
-def test_a_page_takes_two_statements_whatever_its_length(
+def test_a_page_takes_one_statement_whatever_its_length(
     project: Project, number: int, django_assert_num_queries: Queries
 ) -> None:
     for _ in range(number):
         make_items(make_response(body={}), {"id": "a"}, {"id": "b"})
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         assert [len(found.output) for found in page(project.pk).responses] == [2] * number
+
+
+def test_items_that_are_deleted_meanwhile_are_not_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    response = make_response(body={})
+    make_items(response, {"id": "a"}, {"id": "b"}, direction=StoredItem.INPUT)
+
+    def then_deleted(response_id: str, *, project_id: int) -> list[tuple[int, str]]:
+        keys = chain_items(response_id, project_id=project_id)
+        store.delete_response(response_id, project_id=project_id)
+        return keys
+
+    monkeypatch.setattr(store, "chain_items", then_deleted)
+    with pytest.raises(ResponseNotFound):
+        store.list_input_items(
+            response.pk, project_id=project.pk, after=None, limit=9, newest_first=False
+        )
 
 
 # --- Items ----------------------------------------------------------------------------------------

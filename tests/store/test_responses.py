@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.store import responses as store
 from apps.store.errors import ResponseNotFound
-from apps.store.models import Project, Response, ResponsePayload, StoredItem
-from apps.store.snapshots import RunSnapshot
+from apps.store.media import contents
+from apps.store.models import Lease, Project, Response, ResponsePayload, StoredItem
+from apps.store.snapshots import RunSnapshot, StoredMedia
 from tests.store.factories import (
     ended,
     make_items,
@@ -73,6 +77,16 @@ def test_the_end_of_a_visible_run_is_added() -> None:
     assert row(run).status == "completed"
     assert items(run) == [(0, 0, "a"), (1, 0, "b")]
     assert ResponsePayload.objects.get(pk=run.id).body == '{"status":"completed"}'
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_images_that_a_run_made_are_kept_with_it(*, visible: bool) -> None:
+    run = begun() if visible else make_run()
+    run.made = [StoredMedia("0" * 64, "image/png", b"PNG", "")]
+    assert store.finish_response(ended(run), begun=visible)
+    assert contents(["0" * 64], project_id=run.project_id) == {"0" * 64: b"PNG"}
+    store.delete_response(run.id, project_id=run.project_id)
+    assert contents(["0" * 64], project_id=run.project_id) == {}
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "cancelled"])
@@ -156,6 +170,51 @@ def test_giving_up_marks_only_what_still_runs() -> None:
     assert row(done).status == "completed"
 
 
+# --- Several ends at once -------------------------------------------------------------------------
+
+
+def ending(run: RunSnapshot, *, begun: bool = False) -> store.Ending:
+    return store.Ending(ended(run, make_text(id=f"out of {run.id}")), begun=begun)
+
+
+def test_ends_that_come_together_are_written_as_one() -> None:
+    new = [make_run(input=[make_text(id="a")]), make_run(input=[make_text(id="b")]), make_run()]
+    endings = [ending(run) for run in new]
+    with CaptureQueriesContext(connection) as queries:
+        assert store.finish_responses(endings) == [True] * 3
+    assert len([query for query in queries if "INSERT" in query["sql"]]) == 3
+    for run in new:
+        assert row(run).status == "completed"
+        assert items(run)[-1] == (1, 0, f"out of {run.id}")
+
+
+def test_each_of_them_has_its_own_verdict() -> None:
+    visible, lost, new = begun(owner="living"), begun(owner="dead"), make_run()
+    Lease.objects.filter(owner="dead").update(expires_at=timezone.now())
+    root = make_response(used_at=timezone.now() - timedelta(days=1))
+    before = root.used_at
+    endings = [
+        ending(visible, begun=True),
+        ending(lost, begun=True),
+        ending(new),
+        ending(make_run(previous=root)),
+    ]
+    assert store.finish_responses(endings) == [True, False, True, True]
+    assert [row(each.run).status for each in endings] == [
+        "completed", "in_progress", "completed", "completed",
+    ]  # fmt: skip
+    root.refresh_from_db()
+    assert root.used_at > before
+
+
+def test_one_that_cannot_be_written_does_not_stop_the_others() -> None:
+    good, taken, there = make_run(), make_run(id=make_response().pk), begun()
+    endings = [ending(good), ending(taken), ending(there, begun=True)]
+    assert store.finish_responses(endings) == [True, False, True]
+    assert row(good).status == row(there).status == "completed"
+    assert items(taken) == []
+
+
 # --- Deletion -------------------------------------------------------------------------------------
 
 
@@ -169,17 +228,6 @@ def test_deleting_erases_what_was_said_and_leaves_a_tombstone(project: Project) 
     assert (gone.deleted_at is not None, gone.status) == (True, "completed")
     assert list(ResponsePayload.objects.values_list("pk", flat=True)) == [kept.pk]
     assert set(StoredItem.objects.values_list("response_id", flat=True)) == {kept.pk}
-
-
-def test_deletions_are_counted_on_the_root(project: Project) -> None:
-    root = make_response()
-    middle = make_response(previous=root)
-    leaf = make_response(previous=middle)
-    for response in (middle, leaf):
-        store.delete_response(response.pk, project_id=project.pk)
-    root.refresh_from_db()
-    middle.refresh_from_db()
-    assert (root.revision, middle.revision) == (2, 0)
 
 
 def test_deleting_a_run_that_goes_on_cancels_it() -> None:
@@ -196,8 +244,6 @@ def test_what_is_not_there_cannot_be_deleted_nor_read(
     for act in (store.delete_response, store.get_response):
         with pytest.raises(ResponseNotFound):
             act(response.pk, project_id=project.pk)
-    response.refresh_from_db()
-    assert response.revision == 0
 
 
 def test_another_projects_response_is_not_there() -> None:
@@ -221,6 +267,18 @@ def test_a_response_is_read_with_its_output_in_order(project: Project) -> None:
     assert (found.id, found.status) == (response.pk, "completed")
     assert [json.loads(item)["id"] for item in found.output] == ["a", "b"]
     assert json.loads(found.body)["id"] == response.pk
+
+
+def test_a_response_is_read_in_one_statement(
+    project: Project, django_assert_num_queries: Callable[[int], Any]
+) -> None:
+    """Between two, its run could end, or somebody delete it."""
+    silent, talkative = (make_response(body={"n": number}) for number in (0, 1))
+    make_items(talkative, {"id": "a"}, {"id": "b"}, {"id": "c"})
+    for response, number in ((silent, 0), (talkative, 3)):
+        with django_assert_num_queries(1):
+            found = store.get_response(response.pk, project_id=project.pk)
+        assert (json.loads(found.body)["id"], len(found.output)) == (response.pk, number)
 
 
 @pytest.mark.parametrize(

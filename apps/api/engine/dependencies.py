@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection
 
 TIME_LIMIT = 2
@@ -19,16 +18,17 @@ def ping_database() -> None:
         cursor.execute("SELECT 1")
 
 
-def has_cache() -> bool:
+def has_redis() -> bool:
     return bool(settings.REDIS_URL)
 
 
-def ping_cache() -> None:
-    """Through the client: the cache itself calls every failure a miss."""
-    from redis import RedisError
+def ping_redis() -> None:
+    from redis import Redis, RedisError
 
+    limits = {"socket_connect_timeout": TIME_LIMIT, "socket_timeout": TIME_LIMIT}
     try:
-        cache.client.get_client().ping()  # type: ignore[attr-defined]
+        with Redis.from_url(settings.REDIS_URL, **limits) as client:
+            client.ping()
     except (RedisError, OSError) as exc:
         raise DependencyDown(str(exc)) from exc
 

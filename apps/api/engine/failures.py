@@ -5,9 +5,10 @@ What cannot be mended by repeating becomes a 4xx: clients repeat a 5xx many time
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from apps.api.errors import ApiError, InvalidRequest, NotFound
+from apps.api.errors import ApiError, InvalidRequest, NotFound, Unavailable
 from apps.api.upstream.errors import (
     NO_TOOL_PARSER,
     UpstreamError,
@@ -16,6 +17,7 @@ from apps.api.upstream.errors import (
     UpstreamUnreachable,
 )
 from apps.api.upstream.refusal import GENERIC
+from apps.store.errors import StoreUnavailable
 
 UPSTREAM_NAMES = {
     "max_tokens": "max_output_tokens",
@@ -25,6 +27,15 @@ UPSTREAM_NAMES = {
     "response_format": "text.format",
 }
 """Chat completions' names of parameters, and what the client knows them as."""
+
+
+@contextmanager
+def database_needed() -> Iterator[None]:
+    """Raises Unavailable where the database is away."""
+    try:
+        yield
+    except StoreUnavailable as exc:
+        raise Unavailable("The database cannot be reached.") from exc
 
 
 def from_upstream(error: UpstreamError, *, names: Mapping[str, str] = UPSTREAM_NAMES) -> ApiError:
@@ -50,6 +61,14 @@ def _refused(error: UpstreamRefused, names: Mapping[str, str]) -> ApiError:
         return NotFound("The model server does not have this endpoint.", code="unknown_url")
     if status == 404:
         return NotFound(message, code="model_not_found", param="model")
+    if status < 300:
+        return ApiError("The model server sent no answer.", status=502, code="server_error")
+    if status < 400:
+        return NotFound(
+            "The model server redirects elsewhere; GATEWAY_UPSTREAM_URL has to name the place "
+            "itself.",
+            code="upstream_redirected",
+        )
     if status in (401, 403):
         return InvalidRequest(
             "The model server refused the gateway's credentials (GATEWAY_UPSTREAM_API_KEY).",

@@ -11,6 +11,7 @@ from apps.api.engine.fetching import Fetcher, is_remote
 from apps.api.engine.intake import all_of, blaming, image_of
 from apps.api.errors import InvalidRequest
 from apps.api.protocol.media import MediaProblem
+from apps.store.keys import Principal
 
 BARRED = frozenset({
     "kv_transfer_params", "ec_transfer_params", "chat_template", "vllm_xargs", "request_id",
@@ -21,9 +22,21 @@ BARRED = frozenset({
 MEDIA = ("image_url", "video_url", "audio_url")
 
 
-async def admit(body: dict[str, Any]) -> None:
+def check_priority(priority: object, principal: Principal) -> None:
+    """Raise InvalidRequest when the caller names a priority and may not."""
+    if priority is not None and not principal.may_prioritize:
+        raise InvalidRequest(
+            "The parameter 'priority' needs an API key that may set priorities.",
+            code="parameter_not_permitted",
+            param="priority",
+            status=403,
+        )
+
+
+async def admit(body: dict[str, Any], principal: Principal) -> None:
     """Make a body fit to be passed on: images that the upstream would fetch from inside the
     network are put into it as data. Raises InvalidRequest, also for barred fields."""
+    check_priority(body.get("priority"), principal)
     for name in BARRED & body.keys():
         raise InvalidRequest(
             f"The parameter '{name}' is not open to clients.",

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from yarl import URL
 
 from apps.api.conf import conf
+from apps.api.engine import files
 from apps.api.engine.fetching import Fetcher, is_remote
-from apps.api.errors import InvalidRequest
+from apps.api.errors import InvalidRequest, NotFound
 from apps.api.protocol.input_parts import MAX_TEXT
 from apps.api.protocol.media import Media, MediaProblem, Slot, slots
 from apps.api.protocol.media_types import (
+    OCTETS,
     PDF,
     Labelled,
     read_base64,
@@ -35,9 +37,12 @@ from apps.tools.pdf import UnreadablePDF, extract_text
 T = TypeVar("T")
 
 
-async def take_in(items: Sequence[Item], *, project_id: int) -> dict[str, Media]:
+async def take_in(
+    items: Sequence[Item], *, project_id: int, any_file: bool = False
+) -> dict[str, Media]:
     """The media of a request by their hashes; references take their place in the items, but for
-    image URLs that are left to the upstream. Raises InvalidRequest, StoreUnavailable."""
+    image URLs that are left to the upstream. ``any_file`` admits files that have no text for the
+    model to read. Raises InvalidRequest, StoreUnavailable."""
     places: dict[tuple[str, str], list[tuple[str, Slot]]] = {}
     for position, item in enumerate(items):
         for slot in slots(item):
@@ -46,11 +51,9 @@ async def take_in(items: Sequence[Item], *, project_id: int) -> dict[str, Media]
                 same.append((f"input[{position}].{slot.path}", slot))
     if not places:
         return {}
-    fetcher = Fetcher()
+    reader = _Reader(Fetcher(), project_id, any_file)
     firsts = [same[0] for same in places.values()]
-    found = await all_of(
-        [blaming(param, _read(slot, fetcher, project_id)) for param, slot in firsts]
-    )
+    found = await all_of([blaming(param, reader.read(slot)) for param, slot in firsts])
     for media, same in zip(found, places.values(), strict=True):
         for _, slot in same:
             if slot.name == "file_url":
@@ -83,15 +86,53 @@ async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-async def _read(slot: Slot, fetcher: Fetcher, project_id: int) -> Media:
-    if slot.is_image:
-        return await image_of(slot.value, fetcher)
-    if slot.name == "file_url":
-        labelled = await fetcher.get(slot.value, image=False)
-    else:
-        _check_size(len(slot.value) * 3 // 4, conf.MEDIA_FILE_BYTES, "file_too_large")
-        labelled = await asyncio.to_thread(_labelled, slot.value)
-    return await _file_of(labelled, project_id)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads what one request brings."""
+
+    fetcher: Fetcher
+    project_id: int
+    any_file: bool
+
+    async def read(self, slot: Slot) -> Media:
+        """Raises MediaProblem, StoreUnavailable."""
+        if slot.name == "file_id":
+            return await self._uploaded(slot)
+        if slot.is_image:
+            return await image_of(slot.value, self.fetcher)
+        if slot.name == "file_url":
+            labelled = await self.fetcher.get(slot.value, image=False)
+        else:
+            _check_size(len(slot.value) * 3 // 4, conf.MEDIA_FILE_BYTES, "file_too_large")
+            labelled = await asyncio.to_thread(_labelled, slot.value)
+        return await self._file_of(labelled)
+
+    async def _uploaded(self, slot: Slot) -> Media:
+        """An uploaded file, which gives its name to a part that has none."""
+        largest = conf.MEDIA_IMAGE_BYTES if slot.is_image else conf.MEDIA_FILE_BYTES
+        try:
+            found, data = await files.read(slot.value, project_id=self.project_id, largest=largest)
+        except NotFound as exc:
+            raise MediaProblem("file_not_found", f"There is no file '{slot.value}'.") from exc
+        except InvalidRequest as exc:
+            raise MediaProblem("file_too_large", exc.message) from exc
+        labelled = Labelled("", None, data)
+        if slot.is_image:
+            return await asyncio.to_thread(read_image, labelled)
+        slot.part["filename"] = slot.part["filename"] or found.filename
+        return await self._file_of(labelled)
+
+    async def _file_of(self, labelled: Labelled) -> Media:
+        """The file with its text, if it has any or must have one."""
+        try:
+            if sniff(labelled.data) == PDF:
+                return await _pdf_of(labelled.data, self.project_id)
+            return await _text_of(labelled)
+        except MediaProblem:
+            if not self.any_file:
+                raise
+        kind = sniff(labelled.data) or OCTETS
+        return await asyncio.to_thread(Media.of, kind, labelled.data)
 
 
 # --- Images ---------------------------------------------------------------------------------------
@@ -122,14 +163,13 @@ def _labelled(source: str) -> Labelled:
     return Labelled("", None, read_base64(source, code="invalid_value"))
 
 
-async def _file_of(labelled: Labelled, project_id: int) -> Media:
-    """The file with its text."""
-    if sniff(labelled.data) == PDF:
-        return await _pdf_of(labelled.data, project_id)
+async def _text_of(labelled: Labelled) -> Media:
     media = await asyncio.to_thread(read_text, labelled, longest=MAX_TEXT)
     if media is None:
         raise MediaProblem(
-            "unsupported_file_type", "The file is neither text (in UTF-8) nor a PDF."
+            "unsupported_file_type",
+            "The file is neither text (in UTF-8) nor a PDF. Others are for code alone, in requests "
+            "that declare the tool 'code_interpreter'.",
         )
     return media
 
@@ -138,7 +178,8 @@ async def _pdf_of(data: bytes, project_id: int) -> Media:
     """A PDF that the project has is not read again: clients send their whole history."""
     media = await asyncio.to_thread(Media.of, PDF, data)
     for known in await in_thread(facts, [media.sha256], project_id=project_id):
-        return replace(media, text=known.text)
+        if known.text:
+            return replace(media, text=known.text)
     try:
         text = await extract_text(
             data,

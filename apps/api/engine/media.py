@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 
 from apps.api.conf import conf
 from apps.api.engine.intake import is_left_to_upstream
 from apps.api.errors import InvalidRequest
-from apps.api.protocol.media import PREFIX, Media, give_back, references, slots
+from apps.api.protocol.media import PREFIX, Media, Slot, give_back, slots
 from apps.api.protocol.media_types import TEXT
 from apps.api.protocol.types import Item
 from apps.store.db import in_thread
@@ -21,15 +22,23 @@ MARKS = (b'"input_image"', f'"{PREFIX}'.encode())
 """What stands in the JSON of items with media, and may stand in others."""
 
 
-async def shown(
-    items: Sequence[Item], new: Mapping[str, Media], *, project_id: int
-) -> dict[str, str]:
-    """What stands for the media of these items before the model. ``new`` are those that came with
-    the request, the others are stored. Raises InvalidRequest, StoreUnavailable."""
-    _check_urls(items)
-    wanted = references(items)
+class Shown(NamedTuple):
+    """What stands for media before the model, by their hashes: data URLs of images, texts of files
+    that have one. ``sizes`` are those of all."""
+
+    images: Mapping[str, str]
+    texts: Mapping[str, str]
+    sizes: Mapping[str, int]
+
+
+async def shown(items: Sequence[Item], new: Mapping[str, Media], *, project_id: int) -> Shown:
+    """What the model sees of the media of these items. ``new`` are those that came with the
+    request, the others are stored. Raises InvalidRequest, StoreUnavailable."""
+    found = [slot for item in items for slot in slots(item)]
+    _check_urls(found)
+    wanted = {slot.sha256 for slot in found if slot.sha256}
     if not wanted:
-        return {}
+        return Shown({}, {}, {})
     stored = await in_thread(facts, wanted - new.keys(), project_id=project_id)
     if wanted - new.keys() - {fact.sha256 for fact in stored}:
         raise InvalidRequest(
@@ -37,25 +46,32 @@ async def shown(
             code="image_file_not_found",
             param="input",
         )
-    used = [media for sha256, media in new.items() if sha256 in wanted]
-    _check_total(sum(len(media.data) for media in used) + sum(fact.size for fact in stored))
-    data = await _data((fact.sha256 for fact in stored if not fact.text), project_id)
+    sizes = {fact.sha256: fact.size for fact in stored}
+    sizes |= {sha256: len(media.data) for sha256, media in new.items() if sha256 in wanted}
+    _check_total(sum(sizes.values()))
+    images = {slot.sha256 for slot in found if slot.is_image}
+    seen = [fact.sha256 for fact in stored if fact.sha256 in images or fact.media_type == TEXT]
+    data = await _data(seen, project_id)
     old = {fact.sha256: _media(fact, data.get(fact.sha256, b"")) for fact in stored}
-    return await asyncio.to_thread(_rendered, {**old, **new})
+    known = {**old, **new}
+    return Shown(
+        images=await asyncio.to_thread(_data_urls, known, images),
+        texts={sha256: found.text for sha256, found in known.items() if found.text is not None},
+        sizes=sizes,
+    )
 
 
-def _check_urls(items: Sequence[Item]) -> None:
+def _check_urls(found: Iterable[Slot]) -> None:
     """Stored items may hold URLs that were left to the upstream, by an operator who has changed
     his mind since."""
-    for item in items:
-        for slot in slots(item):
-            if slot.sha256 is None and not is_left_to_upstream(slot):
-                raise InvalidRequest(
-                    "The history names an image by a URL, which is not passed on any more "
-                    "(GATEWAY_MEDIA_URLS).",
-                    code="unsupported_value",
-                    param="input",
-                )
+    for slot in found:
+        if slot.sha256 is None and not is_left_to_upstream(slot):
+            raise InvalidRequest(
+                "The history names an image by a URL, which is not passed on any more "
+                "(GATEWAY_MEDIA_URLS).",
+                code="unsupported_value",
+                param="input",
+            )
 
 
 def _check_total(size: int) -> None:
@@ -78,8 +94,8 @@ def _media(fact: MediaFacts, data: bytes) -> Media:
     return Media(fact.media_type, data, text, fact.sha256)
 
 
-def _rendered(media: Mapping[str, Media]) -> dict[str, str]:
-    return {sha256: entry.shown for sha256, entry in media.items()}
+def _data_urls(media: Mapping[str, Media], images: Container[str | None]) -> dict[str, str]:
+    return {sha256: media[sha256].data_url for sha256 in media if sha256 in images}
 
 
 # --- For clients ----------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from apps import metrics
+from apps.api import tracing
+from apps.api.engine.pulse import Pulse
 from apps.api.errors import Unavailable
 from apps.api.upstream.client import close_http_client
 from apps.store import leases
@@ -48,11 +51,13 @@ class Process:
         self._leasing = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._afterwards: set[asyncio.Task[Any]] = set()
+        self._pulse = Pulse()
 
     # --- Lease --------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take a lease, bury the dead, and go on doing so. Harmless when called again."""
+        self._pulse.start()
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep(), context=contextvars.Context())
 
@@ -79,6 +84,8 @@ class Process:
             except StoreUnavailable:
                 log.warning("lease not released: it will run out")
         await close_http_client()
+        self._pulse.stop()
+        await asyncio.to_thread(tracing.close)
 
     async def _keep(self) -> None:
         """Renew the lease three times as often as it runs out, sweep as often."""
@@ -126,9 +133,11 @@ class Process:
 
     def add(self, run: Endable) -> None:
         self._runs.add(run)
+        metrics.runs_open.set(len(self._runs))
 
     def discard(self, run: Endable) -> None:
         self._runs.discard(run)
+        metrics.runs_open.set(len(self._runs))
 
     def end_all(self) -> None:
         """Make every run end with a terminal event."""

@@ -12,20 +12,24 @@ from datetime import UTC, datetime
 
 import orjson
 import structlog
+from structlog.contextvars import bind_contextvars
 
+from apps.api import tracing
 from apps.api.conf import conf
+from apps.api.engine.ends import report
 from apps.api.engine.process import process
 from apps.api.errors import ApiError
 from apps.api.protocol.composer import Outcome, ResponseComposer
 from apps.api.protocol.items.base import OutputItem
+from apps.api.protocol.ready_turns import KINDS
 from apps.api.protocol.response import Status
-from apps.api.protocol.types import Item, JSONObject
+from apps.api.protocol.types import Item
 from apps.api.upstream.client import Upstream
-from apps.store import history_cache
-from apps.store.db import in_writer
+from apps.api.upstream.payload import lasting_messages
+from apps.store.db import in_writer, in_writer_together
 from apps.store.errors import StoreUnavailable
-from apps.store.responses import begin_response, finish_response
-from apps.store.snapshots import History, ItemText, RunSnapshot, StoredTurn
+from apps.store.responses import Ending, begin_response, finish_responses
+from apps.store.snapshots import ItemText, RunSnapshot
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,12 +45,13 @@ class Recorder:
         run: RunSnapshot,
         *,
         input_items: Sequence[Item],
-        history: History | None,
         upstream: Upstream,
     ) -> None:
         self.run = run
+        bind_contextvars(response_id=run.id)
+        self._span = tracing.begin_run(gateway__response_id=run.id)
         self._upstream = upstream
-        self._input, self._history = input_items, history
+        self._input = input_items
         self._started = asyncio.get_running_loop().time()
         self._timer: asyncio.TimerHandle | None = None
         self._begun: asyncio.Task[None] | None = None
@@ -104,13 +109,15 @@ class Recorder:
         self._ending = process.afterwards(self._write_end(composer, outcome))
         return self.error
 
-    def abandon(self, composer: ResponseComposer) -> None:
+    def abandon(self, composer: ResponseComposer) -> bool:
         """The client is gone: keep what was complete, as a cancelled response. An end that is
-        being written stays what it is."""
-        if self._ending is None:
-            outcome = Outcome(status=Status.CANCELLED, at=int(datetime.now(UTC).timestamp()))
-            composer.finish(outcome)
-            self._ending = process.afterwards(self._write_end(composer, outcome, limit=LAST_WRITE))
+        being written stays what it is: gives False then."""
+        if self._ending is not None:
+            return False
+        outcome = Outcome(status=Status.CANCELLED, at=int(datetime.now(UTC).timestamp()))
+        composer.finish(outcome)
+        self._ending = process.afterwards(self._write_end(composer, outcome, limit=LAST_WRITE))
+        return True
 
     async def _write_end(
         self, composer: ResponseComposer, outcome: Outcome, *, limit: float | None = None
@@ -121,20 +128,17 @@ class Recorder:
         self._fill(composer, outcome)
         try:
             async with asyncio.timeout(limit):
-                stored = await in_writer(finish_response, self.run, begun=self._begun is not None)
+                ending = Ending(self.run, begun=self._begun is not None)
+                stored = await in_writer_together(finish_responses, ending)
         except (StoreUnavailable, TimeoutError) as exc:
             log.error("response not stored", response_id=self.run.id, error=str(exc))
             process.unsettled(self.run.id)
+            report(self.run, self._span, stored=False)
             return False
+        report(self.run, self._span, stored=stored)
         if not stored:
             log.error("response is this process's no more", response_id=self.run.id)
-        elif self.run.kept and history_cache.enabled():
-            process.afterwards(self._cache(self._chain(composer, outcome)))
         return stored
-
-    async def _cache(self, history: History) -> None:
-        """In a thread that the database does not need: a cache may be slow."""
-        await asyncio.to_thread(history_cache.put, self.run.project_id, self.run.id, history)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -153,21 +157,21 @@ class Recorder:
             if not run.input:
                 run.input = [_text(item) for item in self._input]
             run.output = [_output_text(item) for item in composer.output]
-
-    def _chain(self, composer: ResponseComposer, outcome: Outcome) -> History:
-        """The history that a continuation of this run will need."""
-        output: list[JSONObject] = [orjson.loads(item.to_json()) for item in composer.output]
-        turn = StoredTurn(outcome.status is Status.COMPLETED, [*self._input, *output])
-        if self._history is None:
-            return History(root_id=self.run.id, revision=0, turns=[turn])
-        return History(
-            root_id=self._history.root_id,
-            revision=self._history.revision,
-            turns=[*self._history.turns, turn],
-        )
+            run.messages = _messages(self._input, run.output)
 
     def _elapsed(self) -> int:
         return round((asyncio.get_running_loop().time() - self._started) * 1000)
+
+
+def _messages(given: Sequence[Item], output: Sequence[ItemText]) -> str | None:
+    """What the run adds to later prompts. Calls, which may hold megabytes, are not parsed for it."""
+    if not KINDS.issuperset(item.kind for item in output):
+        return None
+    try:
+        return lasting_messages([*given, *(orjson.loads(item.json) for item in output)])
+    except Exception:  # the items are what counts, and are still to be written
+        log.exception("messages of a response are not kept")
+        return None
 
 
 def _text(item: Item) -> ItemText:
@@ -175,5 +179,4 @@ def _text(item: Item) -> ItemText:
 
 
 def _output_text(item: OutputItem) -> ItemText:
-    json = item.to_json()
-    return ItemText(item.id, orjson.loads(json)["type"], json)
+    return ItemText(item.id, item.type, item.to_stored())

@@ -30,9 +30,9 @@ class Opening:
     async def wait(self, window: float | None) -> None:
         """Wait for the upstream's verdict, at most ``window`` seconds. Raises UpstreamError when
         it refused; says nothing when it has not decided yet."""
-        done, _ = await asyncio.wait({self._task}, timeout=window)
-        if done:
-            await self._verdict()
+        if window is not None and not (await asyncio.wait({self._task}, timeout=window))[0]:
+            return
+        await self._verdict()
 
     async def __aenter__(self) -> Turn:
         turn = await self._verdict()

@@ -19,10 +19,10 @@ from apps.api.conf import conf
 from apps.api.engine.dependencies import (
     DependencyDown,
     has_broker,
-    has_cache,
+    has_redis,
     ping_broker,
-    ping_cache,
     ping_database,
+    ping_redis,
 )
 from apps.api.management import vllm
 from apps.api.upstream.capabilities import Capability, Finding, Survey, survey
@@ -104,14 +104,14 @@ def configuration() -> list[Check]:
     ] or [Check("settings", State.OK, "no complaints")]
 
 
-def cache() -> Check:
-    if not has_cache():
-        return Check("cache", State.UNKNOWN, "not configured (REDIS_URL)")
+def redis() -> Check:
+    if not has_redis():
+        return Check("redis", State.UNKNOWN, "not configured (REDIS_URL)")
     try:
-        ping_cache()
+        ping_redis()
     except DependencyDown as exc:
-        return _fault("cache", f"Redis: {_reason(exc)}. Check REDIS_URL and the server.")
-    return Check("cache", State.OK, "Redis answers")
+        return _fault("redis", f"{_reason(exc)}. Check REDIS_URL and the server.")
+    return Check("redis", State.OK, "it answers")
 
 
 def broker() -> Check:
@@ -181,6 +181,8 @@ def of_model(model: str, finding: Finding) -> Check:
         return Check(name, State.OK, "works")
     if finding.works is None:
         return Check(name, State.UNKNOWN, finding.detail)
+    if finding.capability is Capability.IMAGES:
+        return Check(name, State.OK, "text only: it is told of images that tools return in words")
     flags = vllm.parser_flags(model, ())
     parsers = finding.capability in (Capability.TOOLS, Capability.REASONING)
     known = f" Going by its name: {shlex.join(flags)}." if parsers and flags else ""

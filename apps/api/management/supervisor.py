@@ -13,6 +13,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.multiprocess import mark_process_dead
 
 from apps.api.management import readiness
 from apps.api.management.children import Child, describe
@@ -21,6 +24,8 @@ from apps.api.management.terminal import Terminal
 STEADY = 10.0  # a server process that lived this long did not fail at its start
 ATTEMPTS = 4
 FIRST_DELAY = 0.5
+LAST_DELAY = 30.0  # between the starts of a helper that does not start
+HELPER_GRACE = 15.0
 DRAIN_MARGIN = 30.0  # a draining server ends its runs and flushes after the drain time
 UPSTREAM_GRACE = 15.0
 
@@ -35,12 +40,23 @@ class OwnUpstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Helper:
+    """A process beside the servers, which serve without it, though not everything."""
+
+    label: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run. ``env`` is the environment of the server processes."""
+    """What to run. ``env`` is the environment of the server processes, ``numbers`` the folder in
+    which they add up what they count."""
 
     listening: socket.socket
     processes: int
     env: Mapping[str, str]
+    numbers: Path
     local_url: str
     drain_timeout: float
     upstream_url: str
@@ -48,6 +64,7 @@ class Plan:
     upstream_timeout: float
     upstream_interval: float
     upstream: OwnUpstream | None
+    helpers: Sequence[Helper] = ()
 
 
 class SupervisionError(Exception):
@@ -68,6 +85,7 @@ class Supervisor:
         self.plan, self.terminal = plan, terminal
         self.announce, self.afterwards = announce, afterwards
         self.servers: set[Child] = set()
+        self.helpers: set[Child] = set()
         self.upstream: Child | None = None
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -80,7 +98,8 @@ class Supervisor:
         try:
             if self.plan.upstream is not None:
                 tasks.append(loop.create_task(self.guard(self.run_upstream(self.plan.upstream))))
-            jobs = [self.keep_server() for _ in range(self.plan.processes)]
+            jobs = [self.keep_helper(helper) for helper in self.plan.helpers]
+            jobs += [self.keep_server() for _ in range(self.plan.processes)]
             tasks += [loop.create_task(self.guard(job)) for job in [*jobs, self.become_ready()]]
             await asyncio.wait([self.ended])
         finally:
@@ -115,12 +134,31 @@ class Supervisor:
             self.servers.add(child)
             status = await child.wait()
             self.servers.discard(child)
+            # What it held open is open no more.
+            mark_process_dead(child.process.pid, str(self.plan.numbers))  # type: ignore[no-untyped-call]
             failures = failures + 1 if time.monotonic() - started < STEADY else 1
             text = f"Server process {child.process.pid} {describe(status)}."
             if failures >= ATTEMPTS:
                 raise SupervisionError(f"{text} It does not start: giving up.")
             delay = FIRST_DELAY * 2 ** (failures - 1)
             self.terminal.line(f"{text} Another one is started in {delay:g} s.")
+            await asyncio.sleep(delay)
+
+    async def keep_helper(self, helper: Helper) -> None:
+        """Keep one helper running, however often it ends."""
+        failures = 0
+        while True:
+            started = time.monotonic()
+            child = await Child.start(helper.command, env=helper.env)
+            self.helpers.add(child)
+            status = await child.wait()
+            self.helpers.discard(child)
+            child.kill()  # what it started and left behind
+            failures = failures + 1 if time.monotonic() - started < STEADY else 1
+            delay = min(FIRST_DELAY * 2 ** (failures - 1), LAST_DELAY)
+            self.terminal.line(
+                f"The {helper.label} {describe(status)}. It is started again in {delay:g} s."
+            )
             await asyncio.sleep(delay)
 
     async def run_upstream(self, own: OwnUpstream) -> None:
@@ -167,12 +205,14 @@ class Supervisor:
             return
         self.ended = asyncio.get_running_loop().create_future()
         self.ended.set_result(128 + number)
-        for child in [*self.servers, *([self.upstream] if self.upstream else [])]:
+        for child in [*self.servers, *self.helpers, *([self.upstream] if self.upstream else [])]:
             child.kill()
 
     async def stop(self) -> None:
-        """End all children: servers first, since their streams still need the upstream."""
+        """End all children: servers first, since their streams still need the others."""
         grace = self.plan.drain_timeout + DRAIN_MARGIN
         await asyncio.gather(*(child.stop(signal.SIGTERM, grace=grace) for child in self.servers))
+        helpers = (child.stop(signal.SIGTERM, grace=HELPER_GRACE) for child in self.helpers)
+        await asyncio.gather(*helpers)
         if self.upstream is not None:
             await self.upstream.stop(signal.SIGINT, grace=UPSTREAM_GRACE)

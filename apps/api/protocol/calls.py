@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from apps.api.protocol.types import Item, JSONObject
 
@@ -18,8 +18,14 @@ CALL_OF_OUTPUT = {
 
 CALLS = frozenset(CALL_OF_OUTPUT.values())
 
+OURS = frozenset({"code_interpreter_call", "mcp_call"})
+"""Calls that the gateway ran: they carry their output."""
+
 CUSTOM_OUTPUT = "custom_tool_call_output"
 """The output that may come more than once: custom tools report while they run, and afterwards."""
+
+
+PAIRED = CALLS | CALL_OF_OUTPUT.keys() | OURS
 
 
 class PairingError(Exception):
@@ -34,6 +40,11 @@ def call_key(item: Item) -> str:
     """What a call and its output have in common."""
     key: str = item["call_id"]
     return key
+
+
+def has_calls(items: Iterable[Item]) -> bool:
+    """Whether there is anything to pair, which most conversations have not."""
+    return not PAIRED.isdisjoint([item["type"] for item in items])
 
 
 def check_pairs(items: Sequence[Item]) -> None:
@@ -77,14 +88,18 @@ def without_dead_calls(
     items: Sequence[Item], answered: frozenset[str], *, completed: bool
 ) -> list[Item]:
     """Leave out calls that will never be answered: half-written ones and, when the response they
-    come from did not complete (nobody was told to answer), all that have no output."""
-    return [
-        item
-        for item in items
-        if item["type"] not in CALLS
-        or call_key(item) in answered
-        or (completed and item["status"] != "incomplete")
-    ]
+    come from did not complete (nobody was told to answer), all that have no output. Calls of ours
+    that never began are left out too; of those that were interrupted, the model is told."""
+    return [item for item in items if _lives(item, answered, completed=completed)]
+
+
+def _lives(item: Item, answered: frozenset[str], *, completed: bool) -> bool:
+    if item["type"] in OURS:
+        ended = item["status"] in ("completed", "failed")
+        return ended or bool(item.get("error") or item.get("outputs"))
+    if item["type"] not in CALLS or call_key(item) in answered:
+        return True
+    return completed and item["status"] != "incomplete"
 
 
 def with_one_output_each(items: Sequence[Item]) -> list[Item]:

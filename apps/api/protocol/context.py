@@ -29,6 +29,7 @@ class Context:
     max_output_tokens: int | None = None
     text_format: TextFormat | None = None
     reasoning_effort: str | None = None
+    sees_images: bool = True  # of tools that the gateway ran; what clients send is their choice
     top_logprobs: int | None = None  # None: no logprobs at all
     extras: JSONObject = field(default_factory=dict)
     stream: bool = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+from apps.api.protocol.results import CallResult
 from apps.api.protocol.types import JSONObject
 
 
@@ -68,6 +69,44 @@ class TurnEnd(NamedTuple):
     usage: TurnUsage | None
 
 
+class ToolsListed(NamedTuple):
+    """A server told its tools: name, description, input_schema and annotations of each."""
+
+    label: str
+    tools: list[JSONObject]
+
+
+class CallResumed(NamedTuple):
+    """A call of an earlier response that may run now. ``name`` is the model's for the function,
+    ``arguments`` JSON text."""
+
+    name: str
+    arguments: str
+    approval_request_id: str
+
+
+class CallBegan(NamedTuple):
+    """The gateway runs a call; ``item_id`` is its item's."""
+
+    item_id: str
+
+
+class CallEnded(NamedTuple):
+    """A call that the gateway ran is over."""
+
+    item_id: str
+    result: CallResult
+
+
 Delta: TypeAlias = (
-    TextDelta | ReasoningDelta | RefusalDelta | ToolCallStart | ToolCallArguments | TurnEnd
+    TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | ToolCallStart
+    | ToolCallArguments
+    | TurnEnd
+    | ToolsListed
+    | CallResumed
+    | CallBegan
+    | CallEnded
 )

@@ -52,6 +52,7 @@ class VllmExtras(Param):
     thinking_token_budget: int | None = None
     include_reasoning: bool | None = None
     repetition_detection: JSONObject | None = None
+    priority: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=512)] | None = None
 
     def extras(self) -> JSONObject:

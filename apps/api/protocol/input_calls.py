@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 
 from apps.api.protocol.ids import IdSource
-from apps.api.protocol.input_parts import CallId, InputContent, ItemId, ItemStatus, Text, to_content
+from apps.api.protocol.input_parts import CallId, InputContent, ItemStatus, Text, to_content
 from apps.api.protocol.items.client_calls import (
     DeleteFile,
     LocalShellAction,
     ShellAction,
     WriteFile,
 )
-from apps.api.protocol.params import TolerantParam, refuse
+from apps.api.protocol.params import Id, TolerantParam, refuse
 from apps.api.protocol.tools import Tool, known_tools
 from apps.api.protocol.types import Item, JSONObject
 
@@ -22,7 +22,7 @@ from apps.api.protocol.types import Item, JSONObject
 class CallParam(TolerantParam):
     """Base of calls and outputs."""
 
-    id: ItemId | None = None
+    id: Id | None = None
     status: ItemStatus | None = None
 
     def _common(self, prefix: str, ids: IdSource) -> Item:
@@ -145,7 +145,7 @@ class ApplyPatchCallParam(CallParam):
 
 class ApplyPatchCallOutput(TolerantParam):
     type: Literal["apply_patch_call_output"]
-    id: ItemId | None = None
+    id: Id | None = None
     call_id: CallId
     status: Literal["completed", "failed"]
     output: Text | None = None
@@ -194,7 +194,7 @@ class AdditionalTools(TolerantParam):
     """Tools that come with the input instead of with the request."""
 
     type: Literal["additional_tools"]
-    id: ItemId | None = None
+    id: Id | None = None
     role: Literal["developer"] = "developer"
     tools: list[Tool]
 

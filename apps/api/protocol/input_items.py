@@ -12,13 +12,13 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.json_schema import SkipJsonSchema
 
 from apps.api.protocol import input_calls as calls
+from apps.api.protocol import input_hosted as hosted
 from apps.api.protocol.ids import IdSource
 from apps.api.protocol.input_parts import (
     AgentPart,
     AssistantContent,
     CallId,
     InputContent,
-    ItemId,
     ItemStatus,
     OtherPart,
     OutputTextParam,
@@ -28,7 +28,7 @@ from apps.api.protocol.input_parts import (
     text_or_list,
     to_content,
 )
-from apps.api.protocol.params import TolerantParam, refuse
+from apps.api.protocol.params import Id, TolerantParam, refuse
 from apps.api.protocol.types import Item
 
 # --- Items ----------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ class GivenMessage(TolerantParam):
     """Base of what the model is told."""
 
     type: Literal["message"] | None = None
-    id: ItemId | None = None
+    id: Id | None = None
     status: ItemStatus | None = None
 
     def _item(self, role: str, content: InputContent | TextContent, ids: IdSource) -> Item:
@@ -79,7 +79,7 @@ class AssistantMessage(TolerantParam):
     """A message of the model, ours or some other server's."""
 
     type: Literal["message"] | None = None
-    id: ItemId | None = None
+    id: Id | None = None
     role: Literal["assistant"]
     status: ItemStatus | None = None
     phase: Literal["commentary", "final_answer"] | None = None
@@ -104,7 +104,7 @@ class ReasoningParam(TolerantParam):
     """Reasoning that some model did. What only its maker can read is kept, not shown."""
 
     type: Literal["reasoning"]
-    id: ItemId | None = None
+    id: Id | None = None
     status: ItemStatus | None = None
     summary: list[ReasoningPart] | None = None
     content: list[ReasoningPart] | None = None
@@ -126,7 +126,7 @@ class AgentMessage(TolerantParam):
     """What one agent of the client's told another one."""
 
     type: Literal["agent_message"]
-    id: ItemId | None = None
+    id: Id | None = None
     author: Text
     recipient: Text
     content: list[AgentPart]
@@ -143,7 +143,7 @@ class AgentMessage(TolerantParam):
 
 class FunctionCallParam(TolerantParam):
     type: Literal["function_call"]
-    id: ItemId | None = None
+    id: Id | None = None
     status: ItemStatus | None = None
     call_id: CallId
     name: Annotated[Text, Field(min_length=1)]  # models make names up
@@ -164,7 +164,7 @@ class FunctionCallParam(TolerantParam):
 
 class FunctionCallOutput(TolerantParam):
     type: Literal["function_call_output"]
-    id: ItemId | None = None
+    id: Id | None = None
     status: ItemStatus | None = None
     call_id: CallId
     output: InputContent
@@ -183,7 +183,7 @@ class ItemReference(TolerantParam):
     """Stands for a stored item; replaced by it before anything else happens."""
 
     type: Literal["item_reference"] | None = None
-    id: ItemId
+    id: Id
 
 
 def _refuse_item(kind: str) -> str:
@@ -209,8 +209,15 @@ OTHER_CALLS = {
     "tool_search_output",
     "additional_tools",
 }
+HOSTED_CALLS = {
+    "code_interpreter_call",
+    "mcp_list_tools",
+    "mcp_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+}
 ROLES = {"assistant": "#assistant", "system": "#system", "developer": "#system"}
-KINDS = OTHER_CALLS | {
+KINDS = OTHER_CALLS | HOSTED_CALLS | {
     "reasoning", "agent_message", "function_call", "function_call_output", "item_reference",
 }  # fmt: skip
 
@@ -247,6 +254,11 @@ InputItem: TypeAlias = Annotated[
     | Annotated[calls.ToolSearchCallParam, Tag("#tool_search_call")]
     | Annotated[calls.ToolSearchOutput, Tag("#tool_search_output")]
     | Annotated[calls.AdditionalTools, Tag("#additional_tools")]
+    | Annotated[hosted.CodeInterpreterCallParam, Tag("#code_interpreter_call")]
+    | Annotated[hosted.McpListToolsParam, Tag("#mcp_list_tools")]
+    | Annotated[hosted.McpCallParam, Tag("#mcp_call")]
+    | Annotated[hosted.McpApprovalRequestParam, Tag("#mcp_approval_request")]
+    | Annotated[hosted.McpApprovalResponse, Tag("#mcp_approval_response")]
     | SkipJsonSchema[Annotated[OtherItem, Tag("#other")]],
     Discriminator(_tag),
 ]

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from apps.api.protocol.media import PREFIX
-from apps.api.protocol.params import WITHOUT_NUL, TolerantParam, refuse, tag_by_type
+from apps.api.protocol.params import Id, TolerantParam, refuse, tag_by_type
 from apps.api.protocol.types import JSONObject
 
 MAX_TEXT = 10_485_760
@@ -17,7 +17,6 @@ MAX_FILE_DATA = 73_400_320
 MAX_LINK = 8_192
 
 Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
-ItemId: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
 CallId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
@@ -28,12 +27,6 @@ class InputText(TolerantParam):
 
     def to_part(self) -> JSONObject:
         return {"type": "input_text", "text": self.text}
-
-
-def _refuse_id(file_id: str | None) -> str | None:
-    if file_id is not None:
-        raise refuse("unsupported_value", "File ids are not supported: send the data or a URL.")
-    return None
 
 
 def _check_link(url: str | None) -> str | None:
@@ -59,14 +52,11 @@ def _check_image_url(url: str | None) -> str | None:
     return url
 
 
-FileId: TypeAlias = Annotated[str | None, AfterValidator(_refuse_id)]
-
-
 class InputImage(TolerantParam):
-    """A picture, as data or as a URL."""
+    """A picture, as data, as a URL or as an uploaded file."""
 
     type: Literal["input_image"]
-    file_id: FileId = None
+    file_id: Id | None = None
     image_url: Annotated[
         Annotated[str, Field(max_length=MAX_IMAGE_URL)] | None, AfterValidator(_check_image_url)
     ] = None
@@ -74,23 +64,23 @@ class InputImage(TolerantParam):
 
     @model_validator(mode="after")
     def _has_source(self) -> Self:
-        if not self.image_url:
-            raise refuse("missing_required_parameter", "An input_image needs an 'image_url'.")
+        if bool(self.image_url) == bool(self.file_id):
+            raise refuse(
+                "missing_required_parameter",
+                "An input_image needs either an 'image_url' or a 'file_id'.",
+            )
         return self
 
     def to_part(self) -> JSONObject:
-        return {
-            "type": "input_image",
-            "detail": self.detail or "auto",
-            "image_url": self.image_url,
-        }
+        source = {"image_url": self.image_url} if self.image_url else {"file_id": self.file_id}
+        return {"type": "input_image", "detail": self.detail or "auto"} | source
 
 
 class InputFile(TolerantParam):
-    """A file whose text the model is to read, as data or as a URL."""
+    """A file whose text the model is to read, as data, as a URL or as an uploaded file."""
 
     type: Literal["input_file"]
-    file_id: FileId = None
+    file_id: Id | None = None
     file_data: Annotated[
         Annotated[str, Field(max_length=MAX_FILE_DATA)] | None, AfterValidator(_check_file_data)
     ] = None
@@ -101,16 +91,20 @@ class InputFile(TolerantParam):
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
-        if bool(self.file_data) == bool(self.file_url):
+        if len(self._sources) != 1:
             raise refuse(
                 "missing_required_parameter",
-                "An input_file needs either 'file_data' or 'file_url'.",
+                "An input_file needs one of 'file_data', 'file_url' and 'file_id'.",
             )
         return self
 
+    @property
+    def _sources(self) -> JSONObject:
+        sources = {"file_data": self.file_data, "file_url": self.file_url, "file_id": self.file_id}
+        return {name: value for name, value in sources.items() if value}
+
     def to_part(self) -> JSONObject:
-        source = {"file_data": self.file_data} if self.file_data else {"file_url": self.file_url}
-        return {"type": "input_file", "filename": self.filename} | source
+        return {"type": "input_file", "filename": self.filename} | self._sources
 
 
 class OutputTextParam(TolerantParam):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 
+from apps.api.protocol.types import JSONObject
+
 TOKEN = re.compile(r'[^"\\]+|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
 HIGH_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 
@@ -60,6 +62,68 @@ class StringMember:
         """Whether a low surrogate follows, or may still come."""
         rest = self._waiting[position : position + 6]
         return (len(rest) < 6 and "\\uD000".startswith(rest[:2])) or rest[:2] == "\\u"
+
+
+class TextArgument:
+    """The arguments of a call whose only one is a text, shown while they come. What is not the
+    object that was asked for is the text as it is: some models write no JSON."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._member = name, StringMember(name)
+        self._arguments: list[str] = []
+        self._shown: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """What was shown so far."""
+        return "".join(self._shown)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the text is whole."""
+        return self._member.ended
+
+    @property
+    def arguments(self) -> str:
+        """What the model wrote so far."""
+        return "".join(self._arguments)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the arguments, when no more come, only began as the object that was asked for:
+        what was shown may lack its end, or end at a quote that the model did not escape."""
+        return self._member.began and self._parsed() is None
+
+    def feed(self, arguments: str) -> str:
+        """Gives what is to be shown now."""
+        self._arguments.append(arguments)
+        return self._show(self._member.feed(arguments))
+
+    def rest(self) -> str:
+        """At the end of the arguments: the text, when nothing of it could be shown on the way."""
+        return "" if self._shown else self._show(self._whole())
+
+    def _whole(self) -> str:
+        parsed = self._parsed()
+        if parsed is None:
+            return "" if self._member.began else self.arguments
+        value = parsed.get(self._name)
+        if isinstance(value, str):
+            return _without_halves(value)
+        return "" if parsed == {} else self.arguments
+
+    def _parsed(self) -> JSONObject | None:
+        """The object that the arguments are; texts in it may have line breaks."""
+        try:
+            parsed = json.loads(self.arguments, strict=False)
+        except (ValueError, RecursionError):
+            return None
+        return parsed if isinstance(parsed, dict) else None
+
+    def _show(self, text: str) -> str:
+        if text:
+            self._shown.append(text)
+        return text
 
 
 def _without_halves(text: str) -> str:

@@ -24,8 +24,11 @@ CONTENTS = {
 }
 """Where items that may hold media keep their parts."""
 
-SOURCES = {"input_image": ("image_url",), "input_file": ("file_data", "file_url")}
-"""The members of a part that hold data, a reference or a URL."""
+SOURCES = {
+    "input_image": ("image_url", "file_id"),
+    "input_file": ("file_data", "file_url", "file_id"),
+}
+"""The members of a part that hold data, a reference, a URL or an uploaded file's id."""
 
 
 class MediaProblem(Exception):
@@ -38,7 +41,8 @@ class MediaProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One image or file. ``text`` is what the model is told of a file; images have none.
+    """One image or file. ``text`` is what the model is told of a file; images have none, nor have
+    files that only code can read.
 
     ``data`` may be empty when it was not asked for.
     """
@@ -52,11 +56,6 @@ class Media:
     def of(cls, media_type: str, data: bytes, text: str | None = None) -> Media:
         """Media with its hash."""
         return cls(media_type, data, text, hashlib.sha256(data).hexdigest())
-
-    @property
-    def shown(self) -> str:
-        """What stands for it before the model: the text of a file, the data URL of an image."""
-        return self.data_url if self.text is None else self.text
 
     @property
     def data_url(self) -> str:
@@ -78,7 +77,7 @@ class Slot(NamedTuple):
 
     @property
     def is_image(self) -> bool:
-        return self.name == "image_url"
+        return bool(self.part["type"] == "input_image")
 
     @property
     def sha256(self) -> str | None:
@@ -88,11 +87,8 @@ class Slot(NamedTuple):
     def refer_to(self, media: Media) -> None:
         """Put a reference in the place of data or URL."""
         reference = PREFIX + media.sha256
-        if self.is_image:
-            self.part["image_url"] = reference
-        else:
-            del self.part[self.name]
-            self.part["file_data"] = reference
+        del self.part[self.name]
+        self.part["image_url" if self.is_image else "file_data"] = reference
 
 
 def slots(item: Item) -> Iterator[Slot]:
@@ -105,9 +101,23 @@ def slots(item: Item) -> Iterator[Slot]:
                 yield Slot(f"{contents}[{position}].{name}", part, name)
 
 
+def code_images(item: Item) -> list[JSONObject]:
+    """The images among the outputs of a call of the code interpreter. ``url`` is data, a reference
+    or an address."""
+    if item["type"] != "code_interpreter_call":
+        return []
+    return [output for output in item.get("outputs") or () if output["type"] == "image"]
+
+
 def references(items: Iterable[Item]) -> set[str]:
     """The hashes of all media that these items refer to."""
     return {slot.sha256 for item in items for slot in slots(item) if slot.sha256}
+
+
+def code_references(items: Iterable[Item]) -> set[str]:
+    """The hashes of the images of code that these items refer to."""
+    urls = (image["url"] for item in items for image in code_images(item))
+    return {url.removeprefix(PREFIX) for url in urls if url.startswith(PREFIX)}
 
 
 def give_back(item: Item, media: Mapping[str, Media], *, images: bool) -> None:

@@ -62,6 +62,19 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
+MOST_PIXELS = 1 << 25
+"""Of an image that code has made. Larger ones are not for models, whose servers refuse them."""
+
+
+def fits_models(head: bytes) -> bool:
+    """Whether an image, by its beginning, is one to show to a model."""
+    kind = sniff(head)
+    if kind != "image/png":
+        return kind in ("image/jpeg", "image/gif", "image/webp")
+    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    return 0 < width * height <= MOST_PIXELS
+
+
 def read_image(labelled: Labelled) -> Media:
     """Raises MediaProblem unless label and bytes are those of an image that models can see.
 

@@ -7,9 +7,9 @@ codes of their own are raised by ``refuse``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 CODES = {
@@ -24,6 +24,9 @@ CODES = {
 
 WITHOUT_NUL = r"^[^\x00]*$"
 """The pattern of what becomes a column: the one character that databases do not take."""
+
+Id: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=WITHOUT_NUL)]
+"""The id of something that is stored."""
 
 
 class Param(BaseModel):

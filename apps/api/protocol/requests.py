@@ -24,6 +24,7 @@ from apps.api.protocol.extras import VllmExtras
 from apps.api.protocol.input_items import Input
 from apps.api.protocol.params import WITHOUT_NUL, Param, TolerantParam, refuse, tag_by_type
 from apps.api.protocol.tools import (
+    GATEWAY_TOOLS,
     KnownTool,
     Tool,
     ToolChoice,
@@ -128,10 +129,10 @@ HARMLESS_INCLUDES = (  # they ask for members of items which this gateway does n
     "web_search_call.results",
     "web_search_call.action.sources",
     "computer_call_output.output.image_url",
-    "code_interpreter_call.outputs",
 )
 
 
+INCLUDE_CODE_OUTPUTS = "code_interpreter_call.outputs"
 INCLUDE_IMAGES = "message.input_image.image_url"  # where input items are read back
 INCLUDE_LOGPROBS = "message.output_text.logprobs"
 INCLUDE_ENCRYPTED = "reasoning.encrypted_content"
@@ -143,8 +144,14 @@ def _older_spelling(retention: Any) -> Any:
 
 def check_include(value: str) -> str | None:
     """What is wrong with one value of ``include``, or None."""
-    known = value in (*HARMLESS_INCLUDES, INCLUDE_IMAGES, INCLUDE_LOGPROBS, INCLUDE_ENCRYPTED)
-    return None if known else f"The include {value!r} is not supported."
+    known = (
+        *HARMLESS_INCLUDES,
+        INCLUDE_CODE_OUTPUTS,
+        INCLUDE_IMAGES,
+        INCLUDE_LOGPROBS,
+        INCLUDE_ENCRYPTED,
+    )
+    return None if value in known else f"The include {value!r} is not supported."
 
 
 class CreateResponse(VllmExtras):
@@ -208,11 +215,12 @@ class CreateResponse(VllmExtras):
     @field_validator("tools")
     @classmethod
     def _unique_names(cls, tools: list[Tool] | None) -> list[Tool] | None:
-        seen: set[tuple[str | None, str]] = set()
-        for _, namespace, name in declared_names(known_tools(tools)):
-            if (namespace, name) in seen:
+        seen: set[tuple[bool, str | None, str]] = set()
+        for kind, namespace, name in declared_names(known_tools(tools)):
+            key = kind in GATEWAY_TOOLS, namespace, name
+            if key in seen:
                 raise refuse("invalid_value", f"Two tools are called {name!r}.")
-            seen.add((namespace, name))
+            seen.add(key)
         return tools
 
     @field_validator("stream_options")

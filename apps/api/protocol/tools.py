@@ -11,6 +11,12 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.json_schema import SkipJsonSchema
 
+from apps.api.protocol.hosted_tools import (
+    AllowedCallers,
+    CodeInterpreterTool,
+    McpTool,
+    ToolChoiceMcp,
+)
 from apps.api.protocol.params import Param, TolerantParam, refuse, tag_by_type
 from apps.api.protocol.types import JSONObject
 
@@ -33,21 +39,13 @@ class DeclaredTool(Param):
     search; who may call is always the model directly."""
 
     defer_loading: bool | None = None
-    allowed_callers: Annotated[
-        list[str] | None, AfterValidator(lambda callers: _direct_only(callers))
-    ] = None
+    allowed_callers: AllowedCallers = None
     async_: Unbuilt = Field(default=None, alias="async")
 
     def echo(self) -> JSONObject:
         """The tool as the response shows it: as it was sent, with what is never left out."""
         sent: JSONObject = self.model_dump(by_alias=True, exclude_unset=True)
         return sent
-
-
-def _direct_only(callers: list[str] | None) -> list[str] | None:
-    if callers is not None and "direct" not in callers:
-        raise refuse("unsupported_value", "Programmatic tool calling is not supported.")
-    return callers
 
 
 class FunctionTool(DeclaredTool):
@@ -191,14 +189,15 @@ class OtherTool(TolerantParam):
     type: Annotated[str, AfterValidator(_refuse_tool)]
 
 
-CLIENT_TOOLS = (
+KNOWN = (
     "function", "custom", "namespace", "tool_search", "local_shell", "shell", "apply_patch",
+    "code_interpreter", "mcp",
 )  # fmt: skip
 
 
 def _tag(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return "#hosted" if kind in HOSTED else tag_by_type(CLIENT_TOOLS)(value)
+    return "#hosted" if isinstance(kind, str) and kind in HOSTED else tag_by_type(KNOWN)(value)
 
 
 Tool: TypeAlias = Annotated[
@@ -209,6 +208,8 @@ Tool: TypeAlias = Annotated[
     | Annotated[LocalShellTool, Tag("#local_shell")]
     | Annotated[ShellTool, Tag("#shell")]
     | Annotated[ApplyPatchTool, Tag("#apply_patch")]
+    | Annotated[CodeInterpreterTool, Tag("#code_interpreter")]
+    | Annotated[McpTool, Tag("#mcp")]
     | Annotated[HostedTool, Tag("#hosted")]
     | SkipJsonSchema[Annotated[OtherTool, Tag("#other")]],
     Discriminator(_tag),
@@ -221,8 +222,15 @@ KnownTool: TypeAlias = (
     | LocalShellTool
     | ShellTool
     | ApplyPatchTool
+    | CodeInterpreterTool
+    | McpTool
     | HostedTool
 )
+GatewayTool: TypeAlias = CodeInterpreterTool | McpTool
+"""The tools that the gateway runs itself."""
+
+GATEWAY_TOOLS = ("code_interpreter", "mcp")
+"""Their types. They take no names from the client's functions."""
 
 
 def known_tools(tools: Sequence[KnownTool | OtherTool] | None) -> list[KnownTool]:
@@ -231,7 +239,8 @@ def known_tools(tools: Sequence[KnownTool | OtherTool] | None) -> list[KnownTool
 
 
 def declared_names(tools: Sequence[KnownTool]) -> Iterator[tuple[str, str | None, str]]:
-    """(type, namespace, name) of all that can be called; tools without a name go by their type."""
+    """(type, group, name) of all that must be declared once; tools without a name go by their
+    type, servers by their label."""
     for tool in tools:
         match tool:
             case NamespaceTool():
@@ -239,6 +248,8 @@ def declared_names(tools: Sequence[KnownTool]) -> Iterator[tuple[str, str | None
                     yield inner.type, tool.name, inner.name
             case FunctionTool() | CustomTool():
                 yield tool.type, None, tool.name
+            case McpTool():
+                yield tool.type, "mcp", tool.server_label
             case HostedTool():
                 pass
             case _:
@@ -261,7 +272,7 @@ class ToolChoiceNamed(Param):
 class ToolChoiceType(Param):
     """Makes the model call the tool that goes by its type."""
 
-    type: Literal["local_shell", "shell", "apply_patch", "tool_search"]
+    type: Literal["local_shell", "shell", "apply_patch", "tool_search", "code_interpreter"]
 
 
 class AllowedTool(TolerantParam):
@@ -300,6 +311,8 @@ _CHOICES = {
     "shell": "#type",
     "apply_patch": "#type",
     "tool_search": "#type",
+    "code_interpreter": "#type",
+    "mcp": "#mcp",
 }
 
 
@@ -314,6 +327,7 @@ ToolChoice: TypeAlias = Annotated[
     Annotated[ToolChoiceMode, Tag("#mode")]
     | Annotated[ToolChoiceNamed, Tag("#named")]
     | Annotated[ToolChoiceType, Tag("#type")]
+    | Annotated[ToolChoiceMcp, Tag("#mcp")]
     | Annotated[ToolChoiceAllowed, Tag("#allowed")]
     | SkipJsonSchema[Annotated[OtherToolChoice, Tag("#other")]],
     Discriminator(_choice_tag),

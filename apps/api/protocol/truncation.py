@@ -8,6 +8,7 @@ import orjson
 
 from apps.api.protocol.calls import CALL_OF_OUTPUT, CALLS, call_key
 from apps.api.protocol.media import slots
+from apps.api.protocol.ready_turns import pieces
 from apps.api.protocol.types import Item
 
 IMAGE = 4_000
@@ -26,6 +27,10 @@ def units(items: Sequence[Item]) -> list[list[Item]]:
             waiting.add(call_key(item))
         elif item["type"] in CALL_OF_OUTPUT:
             waiting.discard(call_key(item))
+        elif item["type"] == "mcp_approval_request":
+            waiting.add(item["id"])
+        elif item["type"] == "mcp_approval_response":
+            waiting.discard(item["approval_request_id"])
         if not waiting and item["type"] != "reasoning":
             found.append(current)
             current = []
@@ -39,7 +44,7 @@ def without_oldest(
 ) -> list[Item] | None:
     """The items with the oldest units left out until at most ``keep`` (0 to 1) of the text is
     left. System messages, tools and the last unit always stay. None when nothing can go."""
-    grouped = units(items)
+    grouped = units([piece for item in items for piece in pieces(item)])
     weights = [sum(_weight(item, media or {}) for item in unit) for unit in grouped]
     goal, left = sum(weights) * keep, sum(weights)
     kept = []

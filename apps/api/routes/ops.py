@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from apps import metering
+from apps import metrics as numbers
+from apps.api.conf import conf
 from apps.api.engine.dependencies import (
     TIME_LIMIT,
     DependencyDown,
     has_broker,
-    has_cache,
+    has_redis,
     ping_broker,
-    ping_cache,
     ping_database,
+    ping_redis,
 )
 from apps.api.engine.process import process
-from apps.api.replies import json_reply
+from apps.api.engine.pulse import measure
+from apps.api.errors import Unauthenticated
+from apps.api.locality import headers_of, is_local
+from apps.api.replies import error_reply, json_reply
 from apps.api.upstream.errors import UpstreamError
 from apps.api.upstream.models import list_models
 from apps.store.db import in_thread
 from apps.store.errors import StoreUnavailable
+from apps.tools.base import ToolUnavailable
+from apps.tools.code_interpreter.dispatch import nodes
+from apps.tools.code_interpreter.setup import hosts_sandboxes
 
 
 async def health(request: HttpRequest) -> HttpResponse:
@@ -35,8 +46,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
         "database": lambda: in_thread(ping_database),
         "upstream": list_models,
     }
-    if has_cache():
-        checks["cache"] = lambda: asyncio.to_thread(ping_cache)
+    if has_redis():
+        checks["redis"] = lambda: asyncio.to_thread(ping_redis)
     if has_broker():
         checks["broker"] = lambda: asyncio.to_thread(ping_broker)
     results = await asyncio.gather(*(_state(check) for check in checks.values()))
@@ -44,8 +55,67 @@ async def ready(request: HttpRequest) -> HttpResponse:
     if process.draining:
         states["process"] = "draining"
     down = [name for name, state in states.items() if state != "ok"]
-    body = {"status": "unavailable" if down else "ok", "down": down, "checks": states}
+    body: dict[str, object] = {
+        "status": "unavailable" if down else "ok",
+        "down": down,
+        "checks": states,
+    }
+    if hosts_sandboxes():
+        body["code_interpreter"] = await _sandbox_nodes()
     return json_reply(body, status=503 if down else 200)
+
+
+async def _sandbox_nodes() -> list[dict[str, Any]] | str:
+    """What the nodes say that run code, or why there is none: everything else works without."""
+    try:
+        async with asyncio.timeout(TIME_LIMIT):
+            return await nodes().status()
+    except ToolUnavailable as exc:
+        return str(exc)
+    except TimeoutError:
+        return "no answer in time"
+
+
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """What was counted, for Prometheus: for this machine, and whoever has the token."""
+    if not _may_read_metrics(request):
+        reply = error_reply(
+            Unauthenticated(
+                "Metrics are for this machine, or for 'Authorization: Bearer <token>' with the "
+                "token of GATEWAY_METRICS_TOKEN."
+            )
+        )
+        reply["WWW-Authenticate"] = "Bearer"
+        return reply
+    measure()
+    if hosts_sandboxes():
+        _measure(await _sandbox_nodes())
+    content, media_type = await asyncio.to_thread(
+        metering.exposition, request.headers.get("accept", "")
+    )
+    return HttpResponse(content, content_type=media_type)
+
+
+def _measure(nodes: list[dict[str, Any]] | str) -> None:
+    """The interpreters of all nodes: no server process has them, so whichever is read asks."""
+    usable = [node for node in nodes if isinstance(node, dict) and node["usable"]]
+
+    def total(name: str) -> float:
+        return float(sum(node[name] for node in usable))
+
+    numbers.sandbox_nodes.set(len(usable))
+    numbers.sandboxes_busy.set(total("busy"))
+    numbers.sandboxes_idle.set(total("warm"))
+    numbers.sandboxes_most.set(total("capacity"))
+    numbers.sandbox_bytes.set(total("memory_mb") * 2**20)
+    numbers.sandbox_queue.set(total("queued"))
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if conf.METRICS_TOKEN and scheme.lower() == "bearer":
+        return hmac.compare_digest(token.strip().encode(), conf.METRICS_TOKEN.encode())
+    return is_local(request.META.get("REMOTE_ADDR"), headers_of(request))
 
 
 async def _state(check: Callable[[], Awaitable[object]]) -> str:

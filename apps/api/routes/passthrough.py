@@ -11,7 +11,7 @@ import orjson
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse  # noqa: TID251 - raw bytes, no events
 from ninja import Body, Router
 
-from apps.api.auth import caller
+from apps.api.auth import caller, hold_place
 from apps.api.engine.failures import from_upstream
 from apps.api.engine.gates import admit
 from apps.api.engine.process import process
@@ -41,7 +41,8 @@ async def embeddings(request: HttpRequest, body: Body[dict[str, Any]]) -> HttpRe
 
 async def _forward(request: HttpRequest, path: str, body: dict[str, Any]) -> HttpResponseBase:
     process.check_open()
-    await admit(body)
+    hold_place(request)
+    await admit(body, caller(request).principal)
     try:
         answer = await send(
             "POST", path, content=orjson.dumps(body), request_id=caller(request).request_id

@@ -61,6 +61,7 @@ class Capability(StrEnum):
     REASONING = "reasoning"
     SCHEMA = "schema"
     TOKENIZE = "tokenize"
+    IMAGES = "images"
 
 
 class Finding(NamedTuple):
@@ -158,11 +159,17 @@ async def _tokenize(model: str) -> Verdict:
     return True, ""
 
 
+async def _images(model: str) -> Verdict:
+    await _said(Context(model=model, items=[SEE]))
+    return True, ""
+
+
 CHECKS: dict[Capability, Check] = {
     Capability.TOOLS: _tools,
     Capability.REASONING: _reasoning,
     Capability.SCHEMA: _schema,
     Capability.TOKENIZE: _tokenize,
+    Capability.IMAGES: _images,
 }
 
 CITY: JSONObject = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -185,6 +192,20 @@ YES_OR_NO = TextFormatJsonSchema.model_validate(
         },
     }
 )
+
+
+GREY = (
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAKUlEQVR42u3MQREAAAwCIKMb3RD77SAA6VEEAoFAIBAI"
+    "BAKBQCAQfA8G320AeXC6efoAAAAASUVORK5CYII="
+)
+SEE: Item = {
+    "type": "message",
+    "role": "user",
+    "content": [
+        {"type": "input_text", "text": "Which colour is this?"},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{GREY}"},
+    ],
+}
 
 
 # --- The answers ----------------------------------------------------------------------------------

@@ -36,10 +36,10 @@ FINISHES = {
 
 class ChatNormalizer:
     """One turn's chunks in, deltas out. Call ``finish`` when the stream has ended. ``limit`` is the
-    number of tokens that the turn was given, if any."""
+    number of tokens that the turn was given, if any. With ``verbatim``, blanks count as text."""
 
-    def __init__(self, *, limit: int | None = None) -> None:
-        self._limit = limit
+    def __init__(self, *, limit: int | None = None, verbatim: bool = False) -> None:
+        self._limit, self._verbatim = limit, verbatim
         self._kind: type | None = None  # of the text that flows: TextDelta, ReasoningDelta or none
         self._first = True  # nothing has come, or only blanks of one kind
         self._held = ""  # blanks that mean nothing unless more text follows
@@ -83,12 +83,15 @@ class ChatNormalizer:
             return self.feed(completion)  # which says what is wrong with it
         return self.feed({"choices": [{"delta": message, "finish_reason": reason}], "usage": usage})
 
-    def _is_spent(self, usage: Mapping[str, Any] | None) -> bool:
+    def _is_spent(self, usage: Any) -> bool:
         """Whether the limit ended the turn. Where calls are not streamed, most parsers make a
         whole call of one that was cut, and say nothing of it."""
-        if self._limit is None or not usage:
-            return False
-        return (usage.get("completion_tokens") or 0) >= self._limit
+        counted = _usage(usage)
+        return (
+            self._limit is not None
+            and counted is not None
+            and (counted.output_tokens >= self._limit)
+        )
 
     def finish(self) -> TurnEnd:
         """The end of the turn. Raises UpstreamBroke when the stream ended before it."""
@@ -113,7 +116,7 @@ class ChatNormalizer:
         self, kind: type[TextDelta] | type[ReasoningDelta], text: str, deltas: list[Delta]
     ) -> None:
         text = _string(text)
-        if self._kind is not kind:
+        if self._kind is not kind and not (self._verbatim and kind is TextDelta):
             text = self._opening(kind, text)
             if not text:
                 return
@@ -181,14 +184,31 @@ def _string(value: Any) -> str:
     return value
 
 
-def _usage(usage: Mapping[str, Any]) -> TurnUsage:
-    """Detail objects may be missing or null."""
+MOST_TOKENS = 2 * 10**7
+"""Of one turn; with as many turns as a response may have, the sum fits every database."""
+
+
+def _usage(usage: Any) -> TurnUsage | None:
+    """What was counted; None when that cannot be. An answer is no worse for a broken count.
+
+    Detail objects may be missing or null.
+    """
+    if not isinstance(usage, dict):
+        return None
     prompt, completion = (
-        usage.get(name) or {} for name in ("prompt_tokens_details", "completion_tokens_details")
+        details if isinstance(details := usage.get(name), dict) else {}
+        for name in ("prompt_tokens_details", "completion_tokens_details")
     )
-    return TurnUsage(
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        cached_tokens=int(prompt.get("cached_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
-        reasoning_tokens=int(completion.get("reasoning_tokens") or 0),
+    counts = (
+        usage.get("prompt_tokens"),
+        prompt.get("cached_tokens"),
+        usage.get("completion_tokens"),
+        completion.get("reasoning_tokens"),
     )
+    if not all(count is None or _is_count(count) for count in counts):
+        return None
+    return TurnUsage(*(count or 0 for count in counts))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST_TOKENS

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import time
+from base64 import b64encode
 from functools import lru_cache
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
-import aiohttp
 import httpx
 import orjson
-from httpx_aiohttp import AiohttpTransport
 
+from apps import metrics
+from apps.api import tracing
 from apps.api.conf import conf
 from apps.api.protocol.context import Context
 from apps.api.protocol.deltas import Delta
+from apps.api.protocol.grammars import Dictation, dictated
 from apps.api.upstream.call_ids import CallIds, style_for
 from apps.api.upstream.chat import ChatNormalizer
 from apps.api.upstream.errors import (
@@ -32,6 +35,7 @@ from apps.api.upstream.payload import to_chat_payload
 from apps.api.upstream.read_limit import ReadLimit
 from apps.api.upstream.refusal import refused
 from apps.api.upstream.sse import SSEDecoder
+from apps.api.upstream.transport import Transport
 
 KEEPALIVE = 4.0
 """Seconds for which an idle connection is used again: vLLM closes it after 5."""
@@ -49,90 +53,98 @@ def base_url(url: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def http_client() -> httpx.AsyncClient:
-    """This process's client, made at first use in the running loop.
-
-    httpx on aiohttp's connections: the stock pool walks all of them for each request. Unlimited,
-    without cookies, redirects and proxies from the environment.
-    """
-    timeout = httpx.Timeout(connect=conf.CONNECT_TIMEOUT, read=None, write=60, pool=None)
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=_session, trust_env=False),
-        timeout=timeout,
-        trust_env=False,
-        follow_redirects=False,
-    )
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
+def _transport() -> Transport:
+    """This process's connections, made at first use in the running loop."""
+    return Transport(patience=KEEPALIVE)
 
 
 async def close_http_client() -> None:
     """Close this process's client, if there is one."""
-    if http_client.cache_info().currsize:
-        client = http_client()
-        http_client.cache_clear()
-        await client.aclose()
+    if _transport.cache_info().currsize:
+        transport = _transport()
+        _transport.cache_clear()
+        await transport.aclose()
 
 
-def headers(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The headers of every request to the upstream; the client's own never get there."""
-    own = {"accept-encoding": "identity", "content-type": "application/json"}
-    if conf.UPSTREAM_API_KEY:
-        own["authorization"] = f"Bearer {conf.UPSTREAM_API_KEY}"
-    return own | dict(extra or {})
+@lru_cache(maxsize=32)
+def _target(server: str, key: str, path: str, root: bool) -> tuple[httpx.URL, httpx.Headers]:
+    """Where a request goes, and the headers of all that go there; the client's own never get
+    there. Of a few paths: reading a URL takes longer than much of the rest. Raises
+    httpx.InvalidURL."""
+    base = base_url(server)
+    url = httpx.URL((base.removesuffix("/v1") if root else base) + path)
+    own = {
+        "host": url.netloc.decode("ascii"),
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+    }
+    if url.userinfo and not key:
+        own["authorization"] = f"Basic {b64encode(unquote_to_bytes(url.userinfo)).decode()}"
+    if key:
+        own["authorization"] = f"Bearer {key}"
+    return url, httpx.Headers(own)
 
 
-TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError)
-"""All that the connection may raise, here and nowhere above; httpx-aiohttp lets some of aiohttp's
-own exceptions through."""
+def _request(
+    method: str, path: str, content: bytes, extra: dict[str, str], *, root: bool
+) -> httpx.Request:
+    url, own = _target(conf.UPSTREAM_URL, conf.UPSTREAM_API_KEY, path, root)
+    extra["content-length"] = str(len(content))
+    return httpx.Request(
+        method,
+        url,
+        headers=[*own.raw, *((name.encode(), value.encode()) for name, value in extra.items())],
+        stream=httpx.ByteStream(content),  # with which httpx adds no headers of its own
+        extensions={"timeout": {"connect": conf.CONNECT_TIMEOUT}},
+    )
+
+
+TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, TimeoutError)
+"""All that the connection may raise, here and nowhere above."""
 
 NOWHERE = (httpx.ConnectTimeout, httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL)
 
 
 def translate(exc: Exception) -> UpstreamError:
-    """The transport's exceptions do not say which is which: its cause does."""
-    if isinstance(exc, httpx.ReadTimeout | TimeoutError):
+    if isinstance(exc, TimeoutError):
         return UpstreamTimeout("The model server did not answer in time.")
     if isinstance(exc, NOWHERE):
         return UpstreamUnreachable("The model server cannot be reached.")
     return UpstreamBroke("The connection to the model server broke.")
 
 
-def _never_connected(exc: BaseException | None) -> bool:
-    """Nothing was sent: asking once more cannot run anything twice."""
-    cause = exc.__cause__ if exc is not None else None
-    return isinstance(cause, aiohttp.ClientConnectorError)
-
-
 async def send(
     method: str,
     path: str,
     *,
-    content: bytes | None = None,
+    content: bytes = b"",
     request_id: str = "",
     root: bool = False,
+    span: tracing.Span = tracing.NOTHING,
 ) -> httpx.Response:
     """One request to the upstream; returns when the headers have come, body unread. Paths are
-    below ``/v1``, with ``root`` beside it.
+    below ``/v1``, with ``root`` beside it. It is made inside ``span``, else what encloses it.
 
     Raises UpstreamError when there is no answer; the status is for the caller to judge.
     """
     if not conf.UPSTREAM_URL:
         raise UpstreamUnreachable("No model server is configured (GATEWAY_UPSTREAM_URL).")
-    base = base_url(conf.UPSTREAM_URL)
-    url = (base.removesuffix("/v1") if root else base) + path
-    client = http_client()
-    extra = {"x-request-id": request_id} if request_id else None
+    extra = (span or tracing.enclosing()).headers()
+    if request_id:
+        extra["x-request-id"] = request_id
+    began, status = time.perf_counter(), "cancelled"
     try:
-        request = client.build_request(method, url, content=content, headers=headers(extra))
-        return await client.send(request, stream=True)
+        request = _request(method, path, content, extra, root=root)
+        answer = await _transport().handle_async_request(request)
+        status = str(answer.status_code)
+        metrics.upstream_seconds.observe(time.perf_counter() - began, path)
+        return answer
     except (*TRANSPORT_ERRORS, httpx.InvalidURL) as exc:
-        raise translate(exc) from exc
+        error = translate(exc)
+        status = error.kind
+        raise error from exc
+    finally:
+        metrics.upstream_requests.add(path, status)
 
 
 async def error_of(response: httpx.Response) -> UpstreamRefused:
@@ -170,8 +182,9 @@ class Turn(Protocol):
 class Upstream(Protocol):
     """Starts the turns of one run. Its twin in tests gives deltas without a network."""
 
-    attempts: int
-    """How often the upstream was asked so far."""
+    @property
+    def attempts(self) -> int:
+        """How often the upstream was asked so far."""
 
     async def open(self, context: Context, *, request_id: str, deadline: float) -> Turn:
         """Ask for one turn, which must end by ``deadline`` (on the loop's clock). Returns when
@@ -188,24 +201,38 @@ class ChatUpstream:
         # Megabytes of images are not encoded where everybody's tokens pass.
         content = await asyncio.to_thread(_body, context) if context.media else _body(context)
         first = min(deadline, asyncio.get_running_loop().time() + conf.FIRST_BYTE_TIMEOUT)
+        span = tracing.begin_turn(context.model)
+        outcome = "cancelled"
         try:
             async with asyncio.timeout_at(first):
-                response = await self._post(content, request_id)
+                response = await self._post(content, request_id, span)
                 if response.status_code != 200:
                     raise await error_of(response)
+            outcome = ""
         except TimeoutError as exc:
+            outcome = UpstreamTimeout.kind
             raise translate(exc) from exc
-        return ChatTurn(response, context, first=first, deadline=deadline)
+        except UpstreamError as exc:
+            outcome = exc.kind
+            raise
+        finally:
+            if outcome:
+                span.end(outcome)
+        return ChatTurn(response, context, span, first=first, deadline=deadline)
 
-    async def _post(self, content: bytes, request_id: str) -> httpx.Response:
+    async def _post(
+        self, content: bytes, request_id: str, span: tracing.Span, *, again: bool = True
+    ) -> httpx.Response:
         """Ask; once more when nothing was sent, since that cannot run anything twice."""
         self.attempts += 1
         try:
-            return await send("POST", "/chat/completions", content=content, request_id=request_id)
+            return await send(
+                "POST", "/chat/completions", content=content, request_id=request_id, span=span
+            )
         except UpstreamUnreachable as exc:
-            if self.attempts > 1 or not _never_connected(exc.__cause__):
+            if not again or not isinstance(exc.__cause__, httpx.ConnectError):
                 raise
-        return await self._post(content, request_id)
+        return await self._post(content, request_id, span, again=False)
 
 
 def _body(context: Context) -> bytes:
@@ -217,17 +244,28 @@ class ChatTurn:
     """One answer of chat completions, streamed or whole."""
 
     def __init__(
-        self, response: httpx.Response, context: Context, *, first: float, deadline: float
+        self,
+        response: httpx.Response,
+        context: Context,
+        span: tracing.Span,
+        *,
+        first: float,
+        deadline: float,
     ) -> None:
-        self._response = response
-        self._pieces = response.aiter_raw()
+        self._response, self._span = response, span
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._pieces = aiter(response.stream)  # raw, without the layers that count bytes
         self._clock = asyncio.get_running_loop().time
         self._next_by = first  # the first token may take minutes, the next ones may not
+        self._began, self._last = self._clock(), 0.0
+        self._closed = False
         self._deadline, self._idle = deadline, conf.IDLE_TIMEOUT
         self._streamed = context.stream
         self._limit = ReadLimit()
         self._decoder = SSEDecoder()
-        self._normalizer = ChatNormalizer(limit=context.max_output_tokens)
+        tool = dictated(context.offers)
+        self._dictation = Dictation(tool) if tool else None
+        self._normalizer = ChatNormalizer(limit=context.max_output_tokens, verbatim=bool(tool))
         self._ended = False
         self._failure: UpstreamError | None = None
 
@@ -237,9 +275,18 @@ class ChatTurn:
                 raise self._failure
             piece = await (self._next() if self._streamed else self._whole())
             if deltas := self._decode(piece):
-                self._next_by = min(self._deadline, self._clock() + self._idle)
-                return deltas
+                self._note(len(deltas) - self._ended)
+                return self._dictation.feed(deltas) if self._dictation else deltas
         return None
+
+    def _note(self, tokens: int) -> None:
+        """Tokens have come: the next ones have some time again."""
+        now = self._clock()
+        if not self._last:
+            self._span.event("first token")
+        elif tokens:
+            metrics.token_gap_seconds.observe((now - self._last) / tokens, times=tokens)
+        self._last, self._next_by = now, min(self._deadline, now + self._idle)
 
     def interrupt(self) -> None:
         self._failure = UpstreamBroke("The turn was interrupted.")
@@ -251,6 +298,17 @@ class ChatTurn:
         self._limit.close()
         with contextlib.suppress(*TRANSPORT_ERRORS):  # broken is as closed as it gets
             await self._response.aclose()
+        if not self._closed:
+            self._closed = True
+            metrics.turns.add(self._outcome)
+            self._span.end("" if self._outcome == "completed" else self._outcome)
+            metrics.turn_seconds.observe(self._clock() - self._began)
+
+    @property
+    def _outcome(self) -> str:
+        if self._failure is not None:
+            return "failed"
+        return "completed" if self._ended else "abandoned"
 
     async def _read_out(self) -> None:
         """A body that was read to its end leaves its connection for the next turn. The end comes

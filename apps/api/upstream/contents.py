@@ -38,7 +38,7 @@ def told_by_tool(
     the images; ``call`` tells the model where they come from."""
     if isinstance(output, str):
         return output, []
-    images = [_part(part, media) for part in output if part["type"] == "input_image"]
+    images = [_part(p, media) for p in output if p["type"] == "input_image" and _is_there(p, media)]
     texts = [part for part in output if part["type"] != "input_image"]
     if not images:
         return content_of(texts, media), []
@@ -61,6 +61,12 @@ def _part(part: JSONObject, media: Mapping[str, str]) -> JSONObject:
             return {"type": "text", "text": text}
         case _:
             return {"type": "text", "text": part["text"]}
+
+
+def _is_there(image: JSONObject, media: Mapping[str, str]) -> bool:
+    """Whether there is anything to show: what code has made is shown as far as there is room."""
+    url: str = image["image_url"]
+    return not url.startswith(PREFIX) or url.removeprefix(PREFIX) in media
 
 
 def _shown(part: JSONObject, media: Mapping[str, str]) -> str:

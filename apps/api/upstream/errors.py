@@ -21,14 +21,17 @@ NO_TOOL_PARSER = (
 
 class UpstreamError(Exception):
     """Base. ``status`` is the upstream's HTTP status, ``retry_after`` the seconds that it asked to
-    wait, if it gave them."""
+    wait, if it gave them; ``kind`` says it in one word."""
 
+    kind = "failed"
     status: int | None = None
     retry_after: float | None = None
 
 
 class UpstreamRefused(UpstreamError):
     """The upstream answered with an error, before the stream or in it."""
+
+    kind = "refused"
 
     def __init__(
         self,
@@ -57,10 +60,16 @@ class UpstreamRefused(UpstreamError):
 class UpstreamUnreachable(UpstreamError):
     """No connection could be made, or it was closed before any of the answer came."""
 
+    kind = "unreachable"
+
 
 class UpstreamTimeout(UpstreamError):
     """The upstream was silent for longer than the limit."""
 
+    kind = "timeout"
+
 
 class UpstreamBroke(UpstreamError):
     """The answer ended before its end, or is not a chat completion."""
+
+    kind = "broken"

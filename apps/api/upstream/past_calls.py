@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from apps.api.protocol.offers import Offers, flat_name
+from apps.api.protocol.results import told_of_code, told_of_mcp
 from apps.api.protocol.types import Item, JSONObject
 
 
@@ -16,6 +17,13 @@ def written(item: Item, offers: Offers) -> tuple[str, str]:
     match item["type"]:
         case "function_call":
             tool, arguments = item["name"], _object(item["arguments"])
+        case "code_interpreter_call":
+            label = item["container_id"]
+            name = offers.gateway_name_of("code_interpreter", label, "")
+            return name, _dump({"code": item["code"]})
+        case "mcp_call" | "mcp_approval_request":
+            name = offers.gateway_name_of("mcp", item["server_label"], item["name"])
+            return name, _object(item["arguments"])
         case "custom_tool_call":
             tool, arguments = item["name"], _dump({"input": item["input"]})
         case "local_shell_call":
@@ -33,6 +41,14 @@ def written(item: Item, offers: Offers) -> tuple[str, str]:
 def answered(item: Item) -> str | Sequence[JSONObject]:
     """What the model is told of a call's output: text or content parts."""
     match item["type"]:
+        case "code_interpreter_call":
+            return told_of_code(item)
+        case "mcp_call":
+            return told_of_mcp(item)
+        case "mcp_approval_request":
+            return "The user has not answered the request to approve this call."
+        case "mcp_approval_response":
+            return _refusal(item)
         case "apply_patch_call_output":
             return str(item["output"] or item["status"])
         case "shell_call_output":
@@ -42,6 +58,13 @@ def answered(item: Item) -> str | Sequence[JSONObject]:
         case _:
             output: str | Sequence[JSONObject] = item["output"]
             return output
+
+
+def _refusal(item: Item) -> str:
+    if item["approve"]:
+        return "The user approved this call, but it was not carried out."
+    reason = item.get("reason")
+    return "The user refused this call." + (f" Their reason: {reason}" if reason else "")
 
 
 def _summary(tool: JSONObject, namespace: str | None = None) -> JSONObject:

@@ -23,7 +23,7 @@ async def ask(
 ) -> Any:
     """The JSON of the answer, which is ``what`` in words. Paths are below ``/v1``, with ``root``
     beside it. Raises UpstreamError, UpstreamRefused for an error status."""
-    content = orjson.dumps(body) if body is not None else None
+    content = orjson.dumps(body) if body is not None else b""
     try:
         async with asyncio.timeout(limit):
             response = await send(method, path, content=content, root=root)

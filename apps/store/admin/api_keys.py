@@ -22,7 +22,7 @@ from apps.store.admin.display import badge, moment
 from apps.store.models import ApiKey, Project
 
 ACTIVE, EXPIRED, REVOKED = "active", "expired", "revoked"
-EDITABLE = ["name", "project", "expires_at"]
+EDITABLE = ["name", "project", "expires_at", "may_prioritize"]
 READ_ONLY = ["state", "token", "created", "last_used", "revoked"]
 TONES = {ACTIVE: "completed", EXPIRED: "incomplete", REVOKED: "cancelled"}
 

@@ -142,6 +142,74 @@ def tool_output(item: Item) -> Entry:
     return Entry(look="output", title="Tool output", blocks=blocks, note=_call_note(item))
 
 
+def code_interpreter_call(item: Item) -> Entry:
+    outputs = item.get("outputs") or []
+    return Entry(
+        look="call",
+        title="Runs code",
+        blocks=[block(item.get("code") or "", is_code=True), *map(_code_output, outputs)],
+        note=_hosted_note(item, item.get("container_id")),
+    )
+
+
+def _code_output(output: Any) -> Block:
+    match output:
+        case {"type": "logs", "logs": str(text)}:
+            return block(text, label="output", is_code=True)
+        case {"type": "image", "url": str(url)}:
+            return block(f"{url[:60]}… {len(url):,} characters", label="image")
+        case _:
+            return json_block(output)
+
+
+def mcp_call(item: Item) -> Entry:
+    blocks = [json_block(item.get("arguments", ""))]
+    if item.get("error") is not None:
+        blocks.append(json_block(item["error"], label="error"))
+    elif item.get("output") is not None:
+        blocks.append(json_block(item["output"], label="output"))
+    return Entry(
+        look="call",
+        title=f"Calls {item.get('name')}",
+        blocks=blocks,
+        note=_hosted_note(item, item.get("server_label")),
+    )
+
+
+def mcp_list_tools(item: Item) -> Entry:
+    tools = item.get("tools")
+    names = [str(tool.get("name")) for tool in tools or () if isinstance(tool, dict)]
+    return Entry(
+        look="other",
+        title=f"Tools of {item.get('server_label')}",
+        blocks=[block("\n".join(names) or "(none)")],
+        is_folded=True,
+    )
+
+
+def mcp_approval_request(item: Item) -> Entry:
+    return Entry(
+        look="call",
+        title=f"Asks to call {item.get('name')}",
+        blocks=[json_block(item.get("arguments", ""))],
+        note=_hosted_note(item, item.get("server_label")),
+    )
+
+
+def mcp_approval_response(item: Item) -> Entry:
+    reason = item.get("reason")
+    return Entry(
+        look="user",
+        title="Approves the call" if item.get("approve") else "Refuses the call",
+        blocks=[block(reason)] if reason else [],
+        note=str(item.get("approval_request_id") or ""),
+    )
+
+
+def _hosted_note(item: Item, place: Any) -> str:
+    return ", ".join(word for word in (str(place or ""), _state(item)) if word)
+
+
 def unknown(item: Item) -> Entry:
     title = str(item.get("type", "Item"))
     return Entry(look="other", title=title, blocks=[json_block(item)], note=_state(item))
@@ -154,6 +222,11 @@ KINDS: dict[str, Callable[[Item], Entry]] = {
     "function_call_output": tool_output,
     "custom_tool_call": custom_tool_call,
     "custom_tool_call_output": tool_output,
+    "code_interpreter_call": code_interpreter_call,
+    "mcp_call": mcp_call,
+    "mcp_list_tools": mcp_list_tools,
+    "mcp_approval_request": mcp_approval_request,
+    "mcp_approval_response": mcp_approval_response,
 }
 
 

@@ -22,6 +22,11 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    may_prioritize = models.BooleanField(
+        default=False,
+        verbose_name="may set priorities",
+        help_text="Requests may name a priority, and so be served before those of others.",
+    )
 
     class Meta:
         verbose_name = "API key"

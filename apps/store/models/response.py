@@ -25,16 +25,13 @@ class Response(models.Model):
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="+")
     request_id = models.CharField(max_length=128, blank=True, db_index=True)
 
-    # The chain. A root's ``root`` is itself; ``used_at`` and ``revision`` mean something there only.
+    # The chain. A root's ``root`` is itself; ``used_at`` means something there only.
     previous = models.ForeignKey(
         "self", null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False
     )
     root = models.ForeignKey("self", on_delete=models.DO_NOTHING, related_name="chain")
     used_at = models.DateTimeField(
         help_text="Last use of the chain (on its root): retention counts from here."
-    )
-    revision = models.PositiveIntegerField(
-        default=0, help_text="Deletions in the chain (on its root): caches of it carry the number."
     )
 
     status = models.CharField(max_length=16, choices=[(s, s) for s in STATUSES])
@@ -98,6 +95,9 @@ class ResponsePayload(models.Model):
         Response, primary_key=True, on_delete=models.CASCADE, related_name="payload"
     )
     body = models.TextField(help_text="The Response resource without its output.")
+    messages = models.TextField(  # noqa: DJ001 - existing rows need no writing
+        null=True, help_text="What it adds to later prompts, if that depends on nothing else."
+    )
 
     class Meta:
         default_permissions = ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.media.parts import create, document, refusal, said, sent, user
+from tests.acceptance.media.parts import RED, create, document, refusal, said, sent, user
 from tests.gateway import Gateway
 from tests.scripted_vllm import ScriptedVLLM
 from tests.web import Page, Web, data_url, pdf
@@ -51,6 +51,24 @@ def test_a_file_url_is_fetched_and_named_by_its_path(
     assert sent(vllm)[0]["content"] == '<file name="read me.txt">\ncafé\n</file>'
     create(open_gateway, user(said("x")), previous_response_id=first.json()["id"])
     assert sent(vllm)[0]["content"] == '<file name="read me.txt">\ncafé\n</file>'
+
+
+def test_an_uploaded_file_is_read_by_its_id(gateway: Gateway, vllm: ScriptedVLLM) -> None:
+    with gateway.client() as client:
+        uploaded = client.files.create(file=("n.txt", b"Twelve."), purpose="user_data")
+        first = create(gateway, user({"type": "input_file", "file_id": uploaded.id}))
+        assert sent(vllm)[0]["content"] == '<file name="n.txt">\nTwelve.\n</file>'
+        client.files.delete(uploaded.id)
+    create(gateway, user(said("x")), previous_response_id=first.json()["id"])
+    assert sent(vllm)[0]["content"] == '<file name="n.txt">\nTwelve.\n</file>'
+
+
+def test_an_uploaded_image_is_seen_by_its_id(gateway: Gateway, vllm: ScriptedVLLM) -> None:
+    with gateway.client() as client:
+        uploaded = client.files.create(file=("red.png", RED), purpose="vision")
+    create(gateway, user({"type": "input_image", "file_id": uploaded.id}))
+    [part] = sent(vllm)[0]["content"]
+    assert part["image_url"]["url"] == data_url(RED)
 
 
 def test_a_file_url_that_cannot_be_fetched_is_refused(open_gateway: Gateway, web: Web) -> None:

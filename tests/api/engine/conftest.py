@@ -16,6 +16,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> ScriptedStore:
     """What runs write to."""
     twin = ScriptedStore()
     monkeypatch.setattr(recorder_module, "in_writer", twin)
+    monkeypatch.setattr(recorder_module, "in_writer_together", twin)
     return twin
 
 

@@ -98,7 +98,7 @@ def test_leaving_while_the_end_is_stored_does_not_change_it(
         assert process.active
         store.hold.set()
         await settled(process)
-        assert (store.names, store.end.status) == (["finish_response"], "completed")
+        assert (store.names, store.end.status) == (["finish_responses"], "completed")
 
     within(scenario())
 

@@ -55,7 +55,7 @@ def test_the_end_is_stored_before_it_is_announced(store: ScriptedStore, process:
             announced = "response.completed" in types(batch)
             assert bool(store.writes) == announced
         check_stream(decoded(seen))
-        assert store.names == ["finish_response"]
+        assert store.names == ["finish_responses"]
         assert store.end.status == "completed"
         assert process.active == 0
 
@@ -188,7 +188,7 @@ def test_a_refusal_of_a_visible_run_fails_the_response(
         with pytest.raises(ApiError):
             await waiting
         await settled(process)
-        assert store.names == ["begin_response", "finish_response"]
+        assert store.names == ["begin_response", "finish_responses"]
         assert (store.end.status, store.end.kept) == ("failed", True)
         assert b'"status":"failed"' in store.end.body
 
@@ -235,7 +235,7 @@ def test_a_run_that_lasts_is_written_twice(store: ScriptedStore, settings: Setti
         await in_time(store.reached)
         go_on.set()
         await reading
-        assert store.names == ["begin_response", "finish_response"]
+        assert store.names == ["begin_response", "finish_responses"]
         begun = store.writes[0][1]
         assert (begun.status, begun.output, begun.ended_at) == ("in_progress", (), None)
         assert [item.item_id for item in begun.input] == ["msg_in"]
@@ -259,7 +259,7 @@ def test_the_first_write_does_not_hold_events_back_but_the_end_waits_for_it(
         assert not store.writes
         store.hold.set()
         await until(events, "response.completed")
-        assert store.names == ["begin_response", "finish_response"]
+        assert store.names == ["begin_response", "finish_responses"]
 
     within(scenario())
 

@@ -9,16 +9,21 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from apps.api.engine.approvals import Decided
+from apps.api.engine.pictures import Pictures
 from apps.api.engine.process import Process
 from apps.api.engine.recorder import Recorder
 from apps.api.engine.runs import Run
-from apps.api.engine.turn import Opening
+from apps.api.engine.toolbox import ToolBox
+from apps.api.engine.turns import Turns
 from apps.api.protocol.context import Context
 from apps.api.protocol.deltas import Delta, TextDelta
 from apps.api.protocol.events import Event
+from apps.api.protocol.ids import TurnIds
 from apps.api.upstream.client import Turn
 from apps.api.upstream.errors import UpstreamBroke
 from apps.store.errors import StoreUnavailable
+from apps.store.responses import Ending
 from apps.store.snapshots import RunSnapshot
 from tests.api.protocol.runs import STOP, new_composer
 
@@ -94,7 +99,7 @@ class ScriptedUpstream:
 
 
 class ScriptedStore:
-    """Stands in for ``in_writer``: remembers what is written as it was at that moment."""
+    """Stands in for the writer: remembers what is written as it was at that moment."""
 
     def __init__(self) -> None:
         self.writes: list[tuple[str, RunSnapshot]] = []
@@ -103,7 +108,8 @@ class ScriptedStore:
         self.hold: asyncio.Event | None = None
         self.reached = asyncio.Event()
 
-    async def __call__(self, unit: Callable[..., Any], run: RunSnapshot, **kwargs: Any) -> bool:
+    async def __call__(self, unit: Callable[..., Any], what: RunSnapshot | Ending) -> bool:
+        run = what.run if isinstance(what, Ending) else what
         self.reached.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -120,7 +126,7 @@ class ScriptedStore:
     @property
     def end(self) -> RunSnapshot:
         """The one end that was written."""
-        [end] = [run for name, run in self.writes if name == "finish_response"]
+        [end] = [run for name, run in self.writes if name == "finish_responses"]
         return end
 
 
@@ -142,12 +148,20 @@ def make_run(upstream: ScriptedUpstream, *, kept: bool = True) -> Run:
     )
     context = Context(model="tiny", items=[])
     return Run(
-        opening=Opening(upstream, context, request_id="req_1", deadline=float("inf")),
+        turns=Turns(
+            upstream,
+            context,
+            request_id="req_1",
+            deadline=float("inf"),
+            ids=TurnIds(),
+            most=9,
+        ),
+        tools=ToolBox(TurnIds(), Pictures(1, kept=kept)),
+        decided=Decided(),
         composer=new_composer(),
         recorder=Recorder(
             snapshot,
             input_items=[{"id": "msg_in", "type": "message", "role": "user", "content": []}],
-            history=None,
             upstream=upstream,
         ),
     )

@@ -38,11 +38,11 @@ def counting_ids() -> IdSource:
     return make
 
 
-def new_composer(**request: object) -> ResponseComposer:
+def new_composer(*, told: bool = True, **request: object) -> ResponseComposer:
     """The composer of a response to this request."""
     body = CreateResponse.model_validate({"input": "Hi", **request})
     response = new_response(body, id="resp_1", model="tiny", created_at=10)
-    return ResponseComposer(response, ids=counting_ids())
+    return ResponseComposer(response, ids=counting_ids(), told=told)
 
 
 def run(

@@ -193,3 +193,17 @@ def test_the_official_client_accumulates_text_and_arguments() -> None:
         "Hello",
     ]
     assert [e.snapshot for e in events if e.type.endswith("arguments.delta")] == ["{", "{}"]
+
+
+# --- Untold ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [COMPLETED, TOO_LONG, FAILED])
+def test_events_that_nobody_is_told_are_not_rendered(outcome: Outcome) -> None:
+    batches: list[list[Delta]]
+    batches = [[ReasoningDelta("Hm."), TextDelta("a"), ToolCallStart(0, "f"), STOP]]
+    told, untold = new_composer(), new_composer(told=False)
+    events, silent = run(told, batches, outcome), run(untold, batches, outcome)
+    assert [event[:2] for event in silent] == [event[:2] for event in events]
+    assert not any(event.json for event in silent if event.type != "error")
+    assert untold.to_json() == told.to_json()

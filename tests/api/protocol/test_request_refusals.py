@@ -17,6 +17,7 @@ from tests.api.protocol.bodies import problem_of
 from tests.spec_tables import ITEMS
 
 ADD: dict[str, Any] = {"type": "function", "name": "add"}
+CODE: dict[str, Any] = {"type": "code_interpreter"}
 SCHEMA: dict[str, Any] = {"type": "json_schema", "name": "answer", "schema": {"type": "object"}}
 
 # --- Refusals -------------------------------------------------------------------------------------
@@ -60,7 +61,8 @@ UNSUPPORTED: list[tuple[dict[str, Any], str, str]] = [
         "tool_choice.type",
         "unsupported_value",
     ),
-    ({"tools": [ADD, {"type": "mcp"}]}, "tools[1].type", "unsupported_value"),
+    ({"tools": [ADD, {"type": "telepathy"}]}, "tools[1].type", "unsupported_value"),
+    ({"tools": [{"type": "mcp"}]}, "tools[0].server_label", "missing_required_parameter"),
     ({"tools": [ADD | {"async": True}]}, "tools[0].async", "unsupported_parameter"),
 ]
 
@@ -96,6 +98,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"metadata": {"k" * 65: ""}}, f"metadata.{'k' * 65}", "string_above_max_length"),
     ({"metadata": {"k": "v" * 513}}, "metadata.k", "string_above_max_length"),
     ({"include": "logprobs"}, "include", "invalid_type"),
+    ({"tools": [{"type": {}}]}, "tools[0].type", "invalid_type"),
+    ({"tools": [{"type": ["function"]}]}, "tools[0].type", "invalid_type"),
     ({"reasoning": "high"}, "reasoning", "invalid_type"),
     ({"reasoning": {"effort": "extreme"}}, "reasoning.effort", "invalid_value"),
     ({"prompt_cache_retention": "1h"}, "prompt_cache_retention", "invalid_value"),
@@ -143,6 +147,17 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "missing_required_parameter",
     ),
     ({"tools": [ADD], "tool_choice": ADD | {"name": 5}}, "tool_choice.name", "invalid_type"),
+    ({"tools": [CODE | {"container": "cntr_\0"}]}, "tools[0].container", "invalid_value"),
+    (
+        {"tools": [CODE | {"container": {"type": "auto", "file_ids": ["\0"]}}]},
+        "tools[0].container.file_ids[0]",
+        "invalid_value",
+    ),
+    (
+        {"input": [{"type": "code_interpreter_call", "code": "1", "container_id": "\0"}]},
+        "input[0].container_id",
+        "invalid_value",
+    ),
 ]
 
 

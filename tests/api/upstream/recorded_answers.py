@@ -176,9 +176,48 @@ GUARDED = {
     "request_id_header": ended(GREETS, HELLO, usage=(12, 0, 19, 12)),
 }
 
+BLUE, RED = call("toys__look", '{"q": "blue"}'), call("toys__look", '{"q": "red"}')
+
+MCP = {
+    "call": ended(CALLS, BLUE, usage=(56, 0, 53, 12)),
+    "calls": ended(thought("\nI will call two tools.\n"), BLUE, RED, usage=(71, 0, 90, 12)),
+    "result": ended(HAS_RESULT, text("The result is a blue"), usage=(125, 0, 24, 10)),
+    "results": ended(
+        thought("\nI have the results.\n"),
+        text("The results are a blue and a red"),
+        usage=(185, 0, 30, 10),
+    ),
+}
+
+CODE_INTERPRETER = {
+    "number_call": ended(CALLS, CODE, usage=(35, 0, 52, 12)),
+    "number_answer": ended(HAS_RESULT, text("The result is 4"), usage=(102, 0, 22, 10)),
+    "number_again_call": ended(CALLS, CODE, usage=(119, 0, 52, 12)),
+    "number_again_answer": ended(HAS_RESULT, text("The result is 4"), usage=(186, 0, 22, 10)),
+    "two_calls_first": ended(CALLS, CODE, usage=(46, 0, 52, 12)),
+    "two_calls_second": ended(
+        thought("\nI will call a tool again.\n"),
+        call("code_interpreter", '{"code": "_ + 1"}'),
+        usage=(113, 0, 56, 14),
+    ),
+    "two_calls_answer": ended(
+        thought("\nI have the results.\n"),
+        text("The results are 4 and 5"),
+        usage=(184, 0, 26, 10),
+    ),
+}
+
+FOLDERS = {
+    "bare": BARE,
+    "chat": CHAT,
+    "code_interpreter": CODE_INTERPRETER,
+    "guarded": GUARDED,
+    "mcp": MCP,
+}
+
 ANSWERS = {
     f"{folder}/{name}": answer
-    for folder, answers in (("bare", BARE), ("chat", CHAT), ("guarded", GUARDED))
+    for folder, answers in FOLDERS.items()
     for name, answer in answers.items()
 }
 """Answers to good requests, by recording."""

@@ -71,9 +71,9 @@ def replay(chunks: Sequence[object]) -> Replayed:
     return _composed(batches, None)
 
 
-def replay_whole(body: bytes) -> Replayed:
+def replay_whole(body: bytes, *, limit: int | None = None) -> Replayed:
     """The answer came without a stream."""
-    normalizer = ChatNormalizer()
+    normalizer = ChatNormalizer(limit=limit)
     try:
         deltas = normalizer.feed_completion(orjson.loads(body))
         return _composed([[*deltas, normalizer.finish()]], None)

@@ -71,18 +71,25 @@ def test_a_model_that_can_do_everything(upstream: ScriptedVLLM) -> None:
         "reasoning": True,
         "schema": True,
         "tokenize": True,
+        "images": True,
     }
 
 
 def test_the_questions_are_small_and_asked_as_runs_ask_them(upstream: ScriptedVLLM) -> None:
     found(upstream, CALLS, THINKS, FITS)
     asked = [request.body for request in upstream.requests if request.path.endswith("completions")]
-    tools, thoughts, schema = asked
+    tools, thoughts, schema, image = asked
     assert all(body["max_completion_tokens"] == 512 and body["stream"] for body in asked)
     assert tools["tool_choice"] == "auto"
     assert [tool["function"]["name"] for tool in tools["tools"]] == ["get_weather"]
     assert "tools" not in thoughts
     assert schema["response_format"]["type"] == "json_schema"
+    assert image["messages"][0]["content"][1]["type"] == "image_url"
+
+
+def test_a_model_that_cannot_see(upstream: ScriptedVLLM) -> None:
+    findings = found(upstream, CALLS, THINKS, FITS, failure(400, "No images."))
+    assert findings["images"][1:] == (False, "No images.")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -68,6 +69,32 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
 )
 def test_usage_and_its_details_may_be_missing(usage: Json | None, expected: TurnUsage) -> None:
     assert replay([chunk(content="a"), STOP, {"choices": [], "usage": usage}]).usage == expected
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        5,
+        "many",
+        [USAGE],
+        USAGE | {"completion_tokens": 10**30},
+        USAGE | {"completion_tokens": 2**31},
+        USAGE | {"prompt_tokens": -1},
+        USAGE | {"prompt_tokens": "5"},
+        USAGE | {"prompt_tokens": 1.5},
+        USAGE | {"prompt_tokens": True},
+        USAGE | {"prompt_tokens_details": {"cached_tokens": -4}},
+        USAGE | {"completion_tokens_details": {"reasoning_tokens": "two"}},
+    ],
+    ids=repr,
+)
+def test_usage_that_cannot_be_is_unknown_and_the_answer_is_good(usage: object) -> None:
+    chunks = [chunk(content="a"), STOP, {"choices": [], "usage": usage}]
+    replayed = replay(orjson.loads(json.dumps(chunks)))
+    assert (replayed.said, replayed.usage, replayed.error) == ([text("a")], None, None)
+    whole = {"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}], "usage": usage}
+    replayed = replay_whole(json.dumps(whole).encode(), limit=3)
+    assert (replayed.said, replayed.usage, replayed.error) == ([text("a")], None, None)
 
 
 def test_usage_in_every_chunk_counts_once() -> None:
@@ -142,9 +169,6 @@ def test_errors_in_a_stream_have_several_shapes(error: Json, status: int, messag
         calls({"index": 0, "function": {"name": ["f"]}}),
         calls({"index": 0, "function": {"name": "f", "arguments": {"a": 1}}}),
         calls({"index": [], "function": {"name": "f"}}),
-        {"choices": [], "usage": 5},
-        {"choices": [], "usage": {"prompt_tokens": "many"}},
-        {"choices": [], "usage": {"prompt_tokens_details": 5}},
     ],
 )
 def test_what_is_no_chunk_is_a_failure_of_the_upstream(garbage: object) -> None:

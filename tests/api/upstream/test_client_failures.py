@@ -210,3 +210,13 @@ def test_a_failed_turn_fails_again(server: ScriptedVLLM) -> None:
         assert again.value is failed
 
     in_loop(scenario)
+
+
+@pytest.mark.parametrize("stream", STREAMED)
+def test_a_server_that_closes_without_an_answer_was_reached(
+    server: ScriptedVLLM, *, stream: bool
+) -> None:
+    server.script(garbage(b""))
+    _, failed = ask(stream=stream)
+    assert type(failed) is UpstreamBroke
+    assert len(server.requests) == 1

@@ -12,7 +12,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
 from apps.api.management import diagnosis
+from apps.api.management.code_diagnosis import code_interpreter
 from apps.api.management.diagnosis import Check, State
+from apps.api.management.mcp_diagnosis import mcp_servers
 from apps.api.upstream.capabilities import Survey
 from apps.store.capabilities import remember
 
@@ -35,9 +37,12 @@ class Command(BaseCommand):
             database,
             diagnosis.keys(),
             *diagnosis.configuration(),
-            diagnosis.cache(),
+            diagnosis.redis(),
             diagnosis.broker(),
         ]
+        if database.state is State.OK:
+            checks += mcp_servers()
+        checks += code_interpreter()
         found, survey = asyncio.run(diagnosis.upstream())
         checks += found
         if survey is not None and database.state is State.OK:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
+from apps import metering
 from apps.api.checks import is_server_url
 from apps.api.conf import conf
-from apps.api.management import first_start, vllm
-from apps.api.management.announcement import announcement, local_url
+from apps.api.management import first_start, sandbox_worker, vllm
+from apps.api.management.announcement import announcement, is_loopback, local_url
 from apps.api.management.background_check import check_models
 from apps.api.management.listening import CannotListenError, free_port, listen
-from apps.api.management.supervisor import OwnUpstream, Plan, Supervisor
+from apps.api.management.mcp_config import import_mcp
+from apps.api.management.numbers import numbers_folder
+from apps.api.management.supervisor import Helper, OwnUpstream, Plan, Supervisor
 from apps.api.management.terminal import Terminal
 from apps.api.upstream.client import base_url
 from apps.store import schema
 from apps.store.db import in_thread
+from apps.tools.code_interpreter.configuration import sandbox_is_missing
+from apps.tools.host import wanted_services
 
 NO_UPSTREAM = """There is no upstream. Give one of
   --upstream URL     a running vLLM server (or set GATEWAY_UPSTREAM_URL)
@@ -56,6 +63,12 @@ class Command(BaseCommand):
         )
         parser.add_argument("--upstream-interval", type=float, default=2, metavar="SECONDS")
         parser.add_argument(
+            "--mcp-config", metavar="FILE", help="Take over the MCP servers of an mcp.json first."
+        )
+        parser.add_argument(
+            "--with-worker", action="store_true", help="Run a sandbox worker here (needs a broker)."
+        )
+        parser.add_argument(
             "vllm_flags", nargs="*", metavar="-- FLAGS", help="Flags for vLLM, with --vllm."
         )
 
@@ -67,22 +80,27 @@ class Command(BaseCommand):
             listening = listen(options["host"], options["port"])
         except CannotListenError as exc:
             raise CommandError(str(exc)) from exc
-        with listening:
+        with listening, ExitStack() as stack:
             port = listening.getsockname()[1]
             # For the checks, and for the questions to the models.
             settings.GATEWAY_UPSTREAM_URL, settings.GATEWAY_UPSTREAM_API_KEY = url, key
-            self.prepare()
+            self.prepare(options["mcp_config"])
+            numbers = stack.enter_context(numbers_folder(settings.DATA_DIR))
+            local = local_url(options["host"], port)
+            env = self.environment(options, url, key, local)
             plan = Plan(
                 listening=listening,
                 processes=options["processes"],
-                env=self.environment(options, url, key),
-                local_url=local_url(options["host"], port),
+                env=env | {metering.SHARED: str(numbers)},
+                numbers=numbers,
+                local_url=local,
                 drain_timeout=self.drain_timeout(options),
                 upstream_url=url,
                 upstream_key=key,
                 upstream_timeout=options["upstream_timeout"],
                 upstream_interval=options["upstream_interval"],
                 upstream=upstream,
+                helpers=self.helpers(env, with_worker=options["with_worker"]),
             )
             status = asyncio.run(self.supervise(plan, options["host"], port, options["demo"]))
         if status:
@@ -104,12 +122,14 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{vllm.shown(options['vllm_flags'])} is for vLLM: give --vllm MODEL."
             )
+        if options["with_worker"] and (text := sandbox_worker.problem()):
+            raise CommandError(f"--with-worker: {text}")
         if options["processes"] < 1:
             raise CommandError("--processes: at least 1.")
         if options["upstream_interval"] <= 0:
             raise CommandError("--upstream-interval: more than 0.")
 
-    def prepare(self) -> None:
+    def prepare(self, mcp_config: str | None) -> None:
         """Make what the first start needs, and bring the database up to date."""
         say = self.terminal.line
         try:
@@ -117,6 +137,9 @@ class Command(BaseCommand):
             self.check()
             schema.migrate(say)
             first_start.ensure_superuser(say)
+            if mcp_config:
+                import_mcp(mcp_config, say)
+            self.prepare_sandbox()
         except (first_start.FirstStartError, schema.SchemaError) as exc:
             raise CommandError(str(exc)) from exc
         finally:
@@ -124,6 +147,19 @@ class Command(BaseCommand):
             if connection.vendor == "postgresql":
                 # Its threads have to be gone before children are forked.
                 connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's
+
+    def prepare_sandbox(self) -> None:
+        """Fetch what code runs in, once. Without it, the gateway serves all the rest."""
+        if not sandbox_is_missing():
+            return
+        self.terminal.line("Code interpreter: fetching its sandbox, once.")
+        try:
+            call_command("sandbox", "install", stdout=self.stdout, stderr=self.stderr)
+        except CommandError as exc:
+            self.terminal.line(f"Without code_interpreter: {exc}")
+            self.terminal.line(
+                "`manage.py sandbox install` tries again; GATEWAY_SANDBOX=off stops it."
+            )
 
     # -- upstream ----------------------------------------------------------------------------------
 
@@ -164,14 +200,29 @@ class Command(BaseCommand):
             OwnUpstream(label="vllm", command=command, env=env),
         )
 
+    # -- helpers -----------------------------------------------------------------------------------
+
+    def helpers(self, env: dict[str, str], *, with_worker: bool) -> list[Helper]:
+        found = []
+        if wanted_services():
+            command = [sys.executable, "-m", "responses_gateway", "toolhost"]
+            found.append(Helper(label="tool host", command=command, env=env))
+        if with_worker:
+            own = sandbox_worker.environment(env)
+            found.append(Helper(label="sandbox worker", command=sandbox_worker.COMMAND, env=own))
+        return found
+
     # -- server processes --------------------------------------------------------------------------
 
     def drain_timeout(self, options: dict[str, Any]) -> float:
         given: float | None = options["drain_timeout"]
         return conf.DRAIN_TIMEOUT if given is None else given
 
-    def environment(self, options: dict[str, Any], url: str, key: str) -> dict[str, str]:
+    def environment(
+        self, options: dict[str, Any], url: str, key: str, local: str
+    ) -> dict[str, str]:
         """What the server processes cannot read from the environment of this one."""
+        public = conf.PUBLIC_URL or (local if is_loopback(options["host"]) else "")
         return environment(
             {
                 "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
@@ -179,6 +230,8 @@ class Command(BaseCommand):
                 "GATEWAY_UPSTREAM_URL": url,
                 "GATEWAY_UPSTREAM_API_KEY": key,
                 "GATEWAY_DRAIN_TIMEOUT": str(self.drain_timeout(options)),
+                "GATEWAY_INTERNAL_URL": os.environ.get("GATEWAY_INTERNAL_URL", local),
+                "GATEWAY_PUBLIC_URL": public,
             }
         )
 

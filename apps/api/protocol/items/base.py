@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
+from apps.api.protocol.results import CallResult
+
 
 class ItemStatus(StrEnum):
     """State of an item; all but the first are final."""
@@ -19,6 +21,7 @@ class ItemStatus(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     INCOMPLETE = "incomplete"
+    FAILED = "failed"
 
 
 class OutputItem(BaseModel):
@@ -28,10 +31,15 @@ class OutputItem(BaseModel):
 
     id: str
     status: ItemStatus = ItemStatus.IN_PROGRESS
+    type: str
 
     def to_json(self) -> bytes:
-        """The item as clients see it, also in the store."""
+        """The item as clients see it."""
         return type(self).__pydantic_serializer__.to_json(self)
+
+    def to_stored(self) -> bytes:
+        """The item as it is kept: with all that the model was told, whatever clients see."""
+        return self.to_json()
 
 
 class Part(BaseModel):
@@ -114,6 +122,25 @@ class ItemBuilder(Protocol):
     def close(self, status: ItemStatus) -> Sequence[ItemEvent]: ...
 
     def snapshot(self) -> OutputItem: ...
+
+
+class HostedCallBuilder(ItemBuilder, Protocol):
+    """Grows a call that the gateway runs. After ``close(COMPLETED)`` the call is written and
+    waits; ``begin`` and ``end`` tell of its run, ``abort`` that it will not come to an end."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the call is still to be run."""
+
+    @property
+    def arguments(self) -> str:
+        """What the model wrote."""
+
+    def begin(self) -> Sequence[ItemEvent]: ...
+
+    def end(self, result: CallResult) -> Sequence[ItemEvent]: ...
+
+    def abort(self) -> Sequence[ItemEvent]: ...
 
 
 class Place(NamedTuple):

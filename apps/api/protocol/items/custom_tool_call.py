@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import orjson
-
 from apps.api.protocol.deltas import ToolCallArguments
 from apps.api.protocol.items.base import (
     HotEvent,
@@ -20,7 +18,7 @@ from apps.api.protocol.items.base import (
     hot_template,
 )
 from apps.api.protocol.items.function_call import Namespace
-from apps.api.protocol.json_strings import StringMember
+from apps.api.protocol.json_strings import TextArgument
 
 
 class CustomToolCall(OutputItem):
@@ -58,9 +56,7 @@ class CustomToolCallBuilder:
         self._item = CustomToolCall(
             id=place.item_id, call_id=call_id, name=name, namespace=namespace
         )
-        self._member = StringMember("input")
-        self._arguments: list[str] = []
-        self._shown: list[str] = []
+        self._text = TextArgument("input")
         template = CustomToolCallInputDelta(**place._asdict(), delta="")
         self._type = template.type
         self._head, self._tail = hot_template(template)
@@ -70,14 +66,13 @@ class CustomToolCallBuilder:
         return [OutputItemAdded(output_index=self._place.output_index, item=added)]
 
     def feed(self, delta: ToolCallArguments) -> Sequence[ItemEvent]:
-        self._arguments.append(delta.arguments)
-        return self._show(self._member.feed(delta.arguments))
+        return self._show(self._text.feed(delta.arguments))
 
     def close(self, status: ItemStatus) -> Sequence[ItemEvent]:
-        events = list(self._show(self._rest()))
-        text = "".join(self._shown)
+        events = list(self._show(self._text.rest()))
+        text = self._text.text
         self._item = self._item.model_copy(update={"input": text, "status": status})
-        if status is ItemStatus.INCOMPLETE and not self._member.ended:
+        if status is ItemStatus.INCOMPLETE and not self._text.ended:
             return events
         return [
             *events,
@@ -89,19 +84,4 @@ class CustomToolCallBuilder:
         return self._item
 
     def _show(self, text: str) -> Sequence[ItemEvent]:
-        if not text:
-            return ()
-        self._shown.append(text)
-        return (HotEvent(self._type, self._head, text, self._tail),)
-
-    def _rest(self) -> str:
-        """The input, when nothing of it could be shown on the way."""
-        if self._shown:
-            return ""
-        arguments = "".join(self._arguments)
-        try:
-            parsed = orjson.loads(arguments)
-        except orjson.JSONDecodeError:
-            return "" if self._member.began else arguments
-        value = parsed.get("input") if isinstance(parsed, dict) else None
-        return value if isinstance(value, str) else arguments
+        return (HotEvent(self._type, self._head, text, self._tail),) if text else ()

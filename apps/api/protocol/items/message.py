@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from pydantic import Field
 
@@ -22,6 +24,7 @@ from apps.api.protocol.items.base import (
     Place,
     hot_template,
 )
+from apps.api.protocol.results import CitableFile
 from apps.api.protocol.types import JSONObject
 
 
@@ -55,6 +58,12 @@ class OutputTextDone(ContentPartEvent):
     logprobs: list[Any] = Field(default_factory=list)
 
 
+class AnnotationAdded(ContentPartEvent):
+    type: Literal["response.output_text.annotation.added"] = "response.output_text.annotation.added"
+    annotation_index: int
+    annotation: JSONObject
+
+
 class RefusalDeltaEvent(ContentPartEvent):
     type: Literal["response.refusal.delta"] = "response.refusal.delta"
     delta: str
@@ -66,10 +75,12 @@ class RefusalDone(ContentPartEvent):
 
 
 class MessageBuilder:
-    """Grows a message part by part; a change between text and refusal begins a new part."""
+    """Grows a message part by part; a change between text and refusal begins a new part. Links to
+    ``files``, by their paths, become citations."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, files: Mapping[str, CitableFile] | None = None) -> None:
         self._place = place
+        self._files = files or {}
         self._item = Message(id=place.item_id)
         self._part: type[Part] | None = None
         self._pieces: list[str] = []
@@ -126,17 +137,44 @@ class MessageBuilder:
             return []
         where = self._place.part(len(self._item.content))
         text, self._pieces = "".join(self._pieces), []
-        part: OutputText | Refusal
-        done: ContentPartEvent
         if self._part is OutputText:
             logprobs, self._logprobs = self._logprobs, []
-            part = OutputText(text=text, logprobs=logprobs)
+            cited = citations(text, self._files) if self._files else []
+            part = OutputText(text=text, annotations=cited, logprobs=logprobs)
             done = OutputTextDone(**where, text=text, logprobs=_brief(logprobs))
-        else:
-            part, done = Refusal(refusal=text), RefusalDone(**where, refusal=text)
+            self._part = None
+            self._item.content.append(part)
+            added = [
+                AnnotationAdded(**where, annotation_index=index, annotation=annotation)
+                for index, annotation in enumerate(cited)
+            ]
+            return [*added, done, ContentPartDone(**where, part=part)]
+        refused = Refusal(refusal=text)
         self._part = None
-        self._item.content.append(part)
-        return [done, ContentPartDone(**where, part=part)]
+        self._item.content.append(refused)
+        return [RefusalDone(**where, refusal=text), ContentPartDone(**where, part=refused)]
+
+
+LINK = re.compile(r"sandbox:(/[^\s()<>\[\]\"'`]+)")
+
+
+def citations(text: str, files: Mapping[str, CitableFile]) -> list[JSONObject]:
+    """The annotations of all links to these files, by their places in the text."""
+    found: list[JSONObject] = []
+    for link in LINK.finditer(text):
+        for path in (link[1], link[1].rstrip(".,;:!?")):
+            if (file := files.get(unquote(path))) is not None:
+                annotation = {
+                    "type": "container_file_citation",
+                    "container_id": file.container_id,
+                    "end_index": link.start(1) + len(path),
+                    "file_id": file.file_id,
+                    "filename": file.filename,
+                    "start_index": link.start(),
+                }
+                found.append(annotation)
+                break
+    return found
 
 
 def _brief(logprobs: list[JSONObject]) -> list[JSONObject]:

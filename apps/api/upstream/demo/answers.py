@@ -13,7 +13,8 @@ MAX_COUNT: Final = 10_000
 INTRODUCTION: Final = "I am the demo model of the Responses Gateway"
 _ABILITIES: Final = (
     'Try "Say: TEXT", "2+2", "Count to 5", "My name is Ada.", "JSON: name Ada, age 36", "Sing",'
-    ' "Think: 2+2" or, with a weather tool, "What is the weather in Paris?".'
+    ' "Think: 2+2", with a weather tool "What is the weather in Paris?" or, with the code'
+    ' interpreter, "Execute: print(6 * 7)".'
 )
 _SONG: Final = pattern(r"(?:please\s+)?sing\b")
 _NAME: Final = pattern(r"\bmy name is\s+(?P<name>[^.!?,;\n]+)")

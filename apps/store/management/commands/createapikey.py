@@ -19,11 +19,17 @@ class Command(BaseCommand):
         parser.add_argument("name", metavar="NAME", help="Who or what uses the key.")
         parser.add_argument("--project", metavar="SLUG", default=Project.DEFAULT_SLUG)
         parser.add_argument("--expires-in-days", metavar="N", type=int)
+        parser.add_argument(
+            "--may-prioritize", action="store_true", help="Its requests may set `priority`."
+        )
 
     def handle(self, **options: Any) -> None:
         project = _project(options["project"])
         key, token = keys.issue(
-            project, name=options["name"], expires_at=_days_from_now(options["expires_in_days"])
+            project,
+            name=options["name"],
+            expires_at=_days_from_now(options["expires_in_days"]),
+            may_prioritize=options["may_prioritize"],
         )
         self.stdout.write(token)
         self.stderr.write(

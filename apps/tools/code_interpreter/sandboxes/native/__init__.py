@@ -1,0 +1,1 @@
+"""CPython at full speed, confined by the kernel."""

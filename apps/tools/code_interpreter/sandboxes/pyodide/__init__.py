@@ -1,0 +1,1 @@
+"""CPython as WebAssembly, in a Deno process without permissions."""

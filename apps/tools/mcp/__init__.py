@@ -1,0 +1,1 @@
+"""MCP: the servers that operators set up, and calls of their tools."""
