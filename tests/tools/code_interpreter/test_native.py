@@ -175,11 +175,12 @@ def unprivileged() -> Iterator[Path]:
     """A folder of a user without root's powers, who this process is meanwhile."""
     if os.geteuid():
         pytest.skip("needs root, to become somebody else")
-    folder = Path(tempfile.mkdtemp())
+    folder, home = Path(tempfile.mkdtemp()), Path.cwd()
     os.chown(folder, 65534, 65534)
     os.seteuid(65534)
     yield folder
     os.seteuid(0)
+    os.chdir(home)
     shutil.rmtree(folder, ignore_errors=True)
 
 
