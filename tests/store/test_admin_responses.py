@@ -254,7 +254,8 @@ def test_items_too_large_for_a_page_are_not_read(
     ("fields", "reason"),
     [
         ({"deleted_at": datetime(2026, 5, 4, 12, 0, tzinfo=UTC)}, "deleted at 2026-05-04 12:00Z"),
-        ({"kept": False}, "store: false"),
+        ({"kept": False}, "The request said store: false"),
+        ({"kept": False, "status": "failed"}, "answered with an error, or said store: false."),
         ({"status": "in_progress"}, "in progress"),
         ({}, "No items are stored"),
     ],
@@ -271,6 +272,11 @@ def test_a_resource_that_is_damaged_does_not_break_the_page(admin_client: Client
     response = make_response(status="failed", error_code="server_error")
     ResponsePayload.objects.create(response=response, body="{")
     assert "Where it failed" in page(admin_client, response_url(response.id))
+
+
+def test_the_list_says_why_runs_failed(admin_client: Client) -> None:
+    make_response(status="failed", error_code="upstream_unavailable")
+    assert "upstream_unavailable" in page(admin_client, LIST)
 
 
 def test_texts_stay_texts(admin_client: Client) -> None:

@@ -68,7 +68,7 @@ class ContentFilter(admin.SimpleListFilter):
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Response]
     ) -> list[tuple[str, str]]:
-        return [("kept", "Kept"), ("not_kept", "Not kept (store: false)"), ("deleted", "Deleted")]
+        return [("kept", "Kept"), ("not_kept", "Not kept"), ("deleted", "Deleted")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Response]) -> QuerySet[Response]:
         match self.value():
@@ -214,6 +214,8 @@ class ResponseAdmin(admin.ModelAdmin[Response]):
             words = [("failed", "failed"), ("failed", "process gone")]
         else:
             words = [(response.status, response.status.replace("_", " "))]
+        if response.error_code:
+            words.append(("plain", response.error_code))
         if response.deleted_at:
             words.append(("plain", "deleted"))
         if not response.kept:

@@ -125,6 +125,8 @@ def _exchange(response: Response, items: list[_Item]) -> Exchange:
 def _why_empty(response: Response) -> str:
     if response.deleted_at:
         return f"The content was deleted at {moment(response.deleted_at)}."
+    if not response.kept and response.status == "failed":
+        return "Nothing is kept of requests that were answered with an error, or said store: false."
     if not response.kept:
         return "The request said store: false, so nothing of its content was kept."
     if response.status in RUNNING:

@@ -55,6 +55,22 @@ def test_a_server_is_added_asked_and_restricted(page: Page, gateway: Gateway) ->
     assert [tool["name"] for tool in tools] == ["look"]
 
 
+def test_a_long_name_leaves_the_switches_in_a_narrow_window(page: Page, gateway: Gateway) -> None:
+    server = toys()
+    server.add_tool(lambda: "", name="looks_everywhere_" * 10)
+    with OnHttp(server.streamable_http_app()) as running:
+        page.goto(f"{gateway.url}/admin/store/mcpserver/add/")
+        page.get_by_label("Label:").fill("long")
+        page.get_by_label("URL:").fill(running.url())
+        page.get_by_role("button", name="Save and continue editing").click()
+        page.get_by_role("button", name="Refresh tools").click()
+        expect(page.get_by_text("it listed 3 tools")).to_be_visible()
+    page.set_viewport_size({"width": 600, "height": 900})
+    row = page.get_by_role("row").filter(has_text="looks_everywhere_")
+    row.scroll_into_view_if_needed()
+    expect(row.get_by_role("checkbox").last).to_be_in_viewport()
+
+
 def test_an_mcp_json_is_imported_and_exported(page: Page, gateway: Gateway) -> None:
     page.goto(f"{gateway.url}/admin/store/mcpserver/")
     page.get_by_role("link", name="Import mcp.json").click()
