@@ -25,6 +25,7 @@ from apps.api.management.diagnosis import State, of_model
 from apps.api.upstream.capabilities import Capability as Kind
 from apps.api.upstream.capabilities import Finding
 from apps.store.models import Capability
+from apps.tools.code_interpreter import ledger
 from tests.programs import Program, eventually
 from tests.scripted_vllm import ScriptedVLLM, body, calls, reasoning, recorded, text
 
@@ -218,7 +219,7 @@ def test_a_broker_that_does_not_answer(
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("", "Set GATEWAY_UPSTREAM_URL, or give --upstream URL."),
+        ("", "None is configured here. Set GATEWAY_UPSTREAM_URL, or give --upstream URL"),
         (f"http://{NOWHERE}", "Check that vLLM runs, and GATEWAY_UPSTREAM_URL."),
     ],
 )
@@ -293,6 +294,32 @@ def own_redis(tmp_path: Path) -> Iterator[str]:
     eventually(socket.exists)
     yield f"unix://{socket}"
     server.close()
+
+
+def test_each_worker_is_called_by_its_name(own_redis: str, settings: Settings) -> None:
+    settings.GATEWAY_SANDBOX = "pyodide"
+    settings.CELERY_BROKER_URL = settings.GATEWAY_SANDBOX_REDIS_URL = own_redis
+    said = {
+        "backend": "pyodide",
+        "usable": True,
+        "layers": ["seccomp"],
+        "missing": [],
+        "warm": 1,
+        "busy": 0,
+        "capacity": 8,
+        "queued": 0,
+        "queue_age": 0.0,
+    }
+    with Redis.from_url(own_redis) as redis:
+        for place, draining in (("vm-1", False), ("vm-2", True)):
+            redis.zadd(ledger.NODES, {place: 0})
+            status = json.dumps(said | {"node": place, "draining": draining})
+            redis.hset(ledger.node_key(place), "status", status)
+    texts = [check.text for check in code_interpreter()]
+    assert [text.partition(" behind ")[0] for text in texts] == [
+        "worker vm-1: pyodide",
+        "worker vm-2, which is stopping: pyodide",
+    ]
 
 
 def test_a_redis_that_evicts_is_a_fault_of_workers_where_it_says_so(

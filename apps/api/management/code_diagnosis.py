@@ -63,11 +63,19 @@ def _forgetful_redis() -> list[Check]:
 def _line(status: dict[str, Any]) -> Check:
     missing = "; ".join(status["missing"])
     if not status["usable"]:
-        return Check("code", State.FAULT, f"{status['backend']}: {missing or 'cannot run'}")
+        text = f"{_place(status)}{status['backend']}: {missing or 'cannot run'}"
+        return Check("code", State.FAULT, text)
     told = [
-        f"{status['backend']} behind {', '.join(status['layers']) or 'nothing else'}",
+        f"{_place(status)}{status['backend']} behind {', '.join(status['layers']) or 'nothing else'}",
         f"{status['warm']} warm and {status['busy']} busy of {status['capacity']}",
         f"{status['queued']} waiting for {status['queue_age']:g} s",
         *([f"not there: {missing}"] if missing else []),
     ]
     return Check("code", State.OK, "; ".join(told))
+
+
+def _place(status: dict[str, Any]) -> str:
+    """Which worker it is; the tool host has no name."""
+    if "node" not in status:
+        return ""
+    return f"worker {status['node']}{', which is stopping' if status.get('draining') else ''}: "

@@ -130,7 +130,10 @@ def broker() -> Check:
 async def upstream() -> tuple[list[Check], Survey | None]:
     """The server, its models, and what each of them can do."""
     if not conf.UPSTREAM_URL:
-        advice = "There is none. Set GATEWAY_UPSTREAM_URL, or give --upstream URL."
+        advice = (
+            "None is configured here. Set GATEWAY_UPSTREAM_URL, or give --upstream URL as `serve` "
+            "has it."
+        )
         return [_fault("upstream", advice)], None
     if not is_server_url(conf.UPSTREAM_URL):
         advice = f"{conf.UPSTREAM_URL!r} is not a URL such as http://127.0.0.1:8000."

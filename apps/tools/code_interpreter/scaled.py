@@ -40,7 +40,8 @@ NO_NODE = (
     "`manage.py serve --with-worker`; `manage.py doctor` lists those that there are."
 )
 NO_REDIS = "Set REDIS_URL: what code puts out comes back through Redis, whatever the broker is."
-AWAY = "Redis, through which sandbox workers are reached, does not answer: {}."
+AWAY = "Redis, through which sandbox workers are reached, does not answer."
+NO_BROKER = "The broker of the sandbox workers does not answer."
 DIED = "The sandbox worker that ran the code died."
 SILENT = "The sandbox worker that ran the code does not say what came of it."
 FORGOTTEN = "Redis has lost what it knew of the call: its code may have run."
@@ -97,7 +98,8 @@ class WorkerNodes:
         try:
             found = await self._status()
         except RedisError as exc:
-            raise ToolUnavailable(AWAY.format(exc)) from exc
+            log.warning("Redis is away", reason=str(exc))  # which clients need not know
+            raise ToolUnavailable(AWAY) from exc
         if not found:
             raise ToolUnavailable(NO_NODE)
         return found
@@ -113,7 +115,7 @@ class WorkerNodes:
             if node is not None:
                 await self._control(node, discard=container_id)
         except RedisError as exc:
-            raise ToolUnavailable(AWAY.format(exc)) from exc
+            raise ToolUnavailable(AWAY) from exc
 
     async def _control(self, node: str, **word: str) -> None:
         await self._redis.publish(ledger.control_channel(node), orjson.dumps(word))
@@ -138,11 +140,12 @@ class WorkerNodes:
             yield Failed("unavailable", NO_NODE)
         except RedisError as exc:
             log.warning("call lost with Redis", call=call.id, reason=str(exc))
-            yield Failed("lost", AWAY.format(exc))
+            yield Failed("lost", AWAY)
         except ToolUnavailable as exc:
             yield Failed("unavailable", str(exc))
         except OperationalError as exc:
-            yield Failed("unavailable", f"The broker does not answer: {exc}.")
+            log.warning("call not sent", call=call.id, reason=str(exc))
+            yield Failed("unavailable", NO_BROKER)
 
     async def _place(self, call: Call) -> Placed | None:
         """The node for the call; None where there is none."""

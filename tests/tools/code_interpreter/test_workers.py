@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 from celery import current_app
+from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
 from apps.tools.base import ToolUnavailable
@@ -341,6 +342,37 @@ def test_without_a_worker_the_error_says_how_to_start_one(client: redis.Redis) -
     async def scenario(gateway: Gateway) -> None:
         with pytest.raises(ToolUnavailable, match=r"manage\.py worker"):
             await gateway.status()
+
+    with_gateway(scenario)
+
+
+def test_who_calls_is_not_told_where_redis_is(settings: Settings) -> None:
+    settings.GATEWAY_SANDBOX_REDIS_URL = "redis://127.0.0.1:1/0"
+
+    async def scenario(gateway: Gateway) -> None:
+        with pytest.raises(ToolUnavailable, match="does not answer") as refused:
+            await gateway.status()
+        (lost,) = await gateway.all_of(call("print(1)"))
+        assert isinstance(lost, Failed)
+        assert str(refused.value) == lost.message
+        assert "127.0.0.1" not in lost.message
+
+    with_gateway(scenario)
+
+
+def test_who_calls_is_not_told_where_the_broker_is(
+    client: redis.Redis, worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker()
+
+    def away(dispatch: scaled.Dispatch) -> None:
+        raise OperationalError("[Errno 111] Connection refused: 10.1.2.3")
+
+    monkeypatch.setattr(scaled, "_send", away)
+
+    async def scenario(gateway: Gateway) -> None:
+        failed = (await gateway.all_of(call("print(1)")))[-1]
+        assert failed == Failed("unavailable", scaled.NO_BROKER)
 
     with_gateway(scenario)
 
