@@ -38,7 +38,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="less of everything, below a minute")
     parser.add_argument("--verify", action="store_true", help="only check that streams are right")
     parser.add_argument(
-        "--only", default="", metavar="WORDS", help="scenarios with these words; MCP; code"
+        "--only",
+        default="",
+        metavar="WORDS",
+        help="scenarios with these words; conversations; MCP; code",
     )
     parser.add_argument("--rounds", type=int, help="how often each load runs (4; quick: 2)")
     parser.add_argument("--seconds", type=float, help="how long each load lasts (1.5; quick: 0.6)")
@@ -79,7 +82,7 @@ async def measure(running: Programs, args: argparse.Namespace) -> None:
     chosen = [s for s in SCENARIOS if args.only in s.words and (s.quick or not args.quick)]
     results = [(scenario, await rounds(running, scenario, args)) for scenario in chosen]
     lines = [row for scenario, each in results for row in report.target_rows(scenario, each)]
-    chains = [] if args.only else await conversations(running, args)
+    chains = await conversations(running, args) if args.only in ("", "conversations") else []
     manners += [] if args.only else await stopping(running.upstream, args)
     manners += await code(args) if args.only in ("", "code") else []
     manners += await mcp_calls(running.upstream, args) if args.only in ("", "MCP") else []
@@ -138,7 +141,8 @@ async def stopping(upstream: Target, args: argparse.Namespace) -> list[Row]:
 
 async def conversations(running: Programs, args: argparse.Namespace) -> list[Row]:
     print("conversations", file=sys.stderr)
-    return report.chain_rows(await converse(running.gateway, turns=30 if args.quick else 200))
+    until = (60,) if args.quick else (60, 200)
+    return report.chain_rows(await converse(running.gateway, until=until, rounds=args.rounds))
 
 
 async def mcp_calls(upstream: Target, args: argparse.Namespace) -> list[Row]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 from bench.connection import Connection
 from bench.dialects import request
@@ -23,19 +25,24 @@ RESPONSE_ID = re.compile(rb'"id":"(resp_[0-9a-f]+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class ChainFigures:
-    """Seconds per turn of the first turns that have a past, and of the last."""
+class Stretch:
+    """The turns that end with ``last``: seconds of CPU and of the clock for one of them."""
 
-    turns: int
-    first_cpu: float
-    last_cpu: float
-    first_took: float
-    last_took: float
+    last: int
+    cpu: float
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFigures:
+    """The first turns that have a past, and later ones."""
+
+    first: Stretch
+    later: tuple[Stretch, ...]
     errors: int
 
-    @property
-    def growth(self) -> float:
-        return self.last_cpu / self.first_cpu
+    def growth(self, stretch: Stretch) -> float:
+        return stretch.cpu / self.first.cpu
 
 
 class _Conversation:
@@ -64,24 +71,43 @@ class _Conversation:
         self._connection.close()
 
 
-async def converse(target: Target, *, turns: int) -> ChainFigures:
+async def converse(target: Target, *, until: Sequence[int], rounds: int) -> ChainFigures:
+    """Conversations from their start to the last turn of ``until``, in ascending order. Figures
+    are of the first turns and of those that end with each of ``until``."""
+    done = [await _converse(target, turns=until[-1]) for _ in range(rounds)]
+
+    def stretch(last: int) -> Stretch:
+        return Stretch(
+            last,
+            cpu=mean(each.cpu[last] - each.cpu[last - SPAN] for each in done)
+            / SPAN
+            / CONVERSATIONS,
+            took=mean(each.clock[last] - each.clock[last - SPAN] for each in done) / SPAN,
+        )
+
+    later, errors = tuple(map(stretch, until)), sum(each.errors for each in done)
+    return ChainFigures(stretch(1 + SPAN), later, errors)
+
+
+@dataclass(slots=True)
+class _Course:
+    """Seconds of CPU and of the clock at the start, and after each turn."""
+
+    cpu: list[float]
+    clock: list[float]
+    errors: int = 0
+
+
+async def _converse(target: Target, *, turns: int) -> _Course:
     """Some conversations side by side, turn by turn."""
     conversations = [_Conversation(target) for _ in range(CONVERSATIONS)]
     meter = Meter(target.pid)
-    cpu, errors, began = [meter.cpu()], 0, [time.perf_counter()]
+    course = _Course([meter.cpu()], [time.perf_counter()])
     for _ in range(turns):
         answers = await asyncio.gather(*[each.turn() for each in conversations])
-        errors += sum(bool(answer.error) for answer in answers)
-        cpu.append(meter.cpu())
-        began.append(time.perf_counter())
+        course.errors += sum(bool(answer.error) for answer in answers)
+        course.cpu.append(meter.cpu())
+        course.clock.append(time.perf_counter())
     for each in conversations:
         each.close()
-    count = SPAN * CONVERSATIONS
-    return ChainFigures(
-        turns=turns,
-        first_cpu=(cpu[1 + SPAN] - cpu[1]) / count,
-        last_cpu=(cpu[-1] - cpu[-1 - SPAN]) / count,
-        first_took=(began[1 + SPAN] - began[1]) / SPAN,
-        last_took=(began[-1] - began[-1 - SPAN]) / SPAN,
-        errors=errors,
-    )
+    return course
