@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import hypothesis
 import openai
@@ -20,6 +21,8 @@ POSTGRES_URL = os.environ.get(
     "GATEWAY_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"
 )
 REDIS_URL = os.environ.get("GATEWAY_TEST_REDIS_URL", "redis://127.0.0.1:6379/9")
+PLACE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Of this process among those that test side by side."""
 THIRD_PARTY_DATA = Path(os.environ.get("GATEWAY_TEST_DATA", Path(__file__).parents[2] / "shared"))
 
 # How long one example takes says more about the machine than about the code.
@@ -50,13 +53,16 @@ def postgres_url() -> str:
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
-    """The URL of a Redis database in which tests may write."""
+    """The URL of a Redis database in which tests may write: one for each process that tests."""
+    named = urlsplit(REDIS_URL)
+    number = int(named.path.strip("/") or 0) + PLACE
+    url = urlunsplit(named._replace(path=f"/{number}"))
     try:
-        with redis.Redis.from_url(REDIS_URL, socket_connect_timeout=3) as client:
+        with redis.Redis.from_url(url, socket_connect_timeout=3) as client:
             client.ping()
     except redis.ConnectionError as exc:
         pytest.skip(f"no Redis ({exc}): start one and set GATEWAY_TEST_REDIS_URL")
-    return REDIS_URL
+    return url
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,9 @@ def test_a_network_that_breaks_in_mid_stream_is_a_failed_response(
 
 
 @pytest.mark.parametrize(
-    "before", [text(), text("A"), reasoning("A"), tool_call("roll", '{"di')], ids=repr
+    "before",
+    [text(), text("A"), reasoning("A"), tool_call("roll", '{"di')],
+    ids=["nothing", "text", "reasoning", "half a call"],
 )
 def test_an_upstream_that_falls_silent_is_a_timeout(
     hasty: Gateway,
