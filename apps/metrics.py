@@ -46,6 +46,9 @@ runs = Counter(
 run_failures = Counter(
     "gateway_run_failures_total", "Failed responses, by where and why.", "stage", "code"
 )
+runs_lost = Counter(
+    "gateway_runs_lost_total", "Responses of processes that died, found and marked failed."
+)
 run_seconds = Histogram(
     "gateway_run_duration_seconds", "How long a response takes.", "status", bounds=LONG
 )

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from tests.gateway import Database, Gateway
+from tests.numbers import Numbers
 from tests.programs import eventually
 from tests.resilience.conftest import GatewayMaker
 from tests.resilience.rows import has_lease, row_of, status_of
@@ -76,12 +77,14 @@ def test_any_other_process_sweeps_what_a_killed_one_left(
     start_gateway: GatewayMaker, mortal: Gateway, vllm: ScriptedVLLM, forever: threading.Event
 ) -> None:
     victim = start_gateway(mortal.database, LEASE_SECONDS=2, VISIBLE_AFTER=0)
+    before = Numbers(mortal.url)
     lost, lost_id = begin(victim, vllm, forever)
     kept, kept_id = begin(mortal, vllm, go_on := threading.Event())
     victim.program.signal(signal.SIGKILL)
     victim.program.wait()
     lost.leave()
     eventually(lambda: status_of(mortal.database, lost_id) == "failed")
+    eventually(lambda: Numbers(mortal.url)("runs_lost_total") == before("runs_lost_total") + 1)
     row = row_of(mortal.database, lost_id)
     assert row is not None
     assert row.failure == LOST

@@ -100,6 +100,7 @@ class Process:
                     await in_writer(give_up, unsettled)
                     self._unsettled -= unsettled
                 if beat % 3 == 0 and (count := await in_writer(leases.sweep)):
+                    metrics.runs_lost.add(amount=count)
                     log.warning("runs of dead processes marked failed", count=count)
                 beat += 1
             except StoreUnavailable as exc:
