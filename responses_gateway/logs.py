@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any
 
 import structlog
@@ -13,6 +15,21 @@ SHARED: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.format_exc_info,
 ]
+
+
+class Seldom(logging.Filter):
+    """Lets one line through in so many seconds: the others would say the same."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds, self._next = seconds, 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
 
 
 def configuration(*, level: str, json: bool) -> dict[str, Any]:
@@ -40,6 +57,7 @@ def configuration(*, level: str, json: bool) -> dict[str, Any]:
                 "foreign_pre_chain": SHARED,
             }
         },
+        "filters": {"seldom": {"()": Seldom, "seconds": 10.0}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
@@ -48,6 +66,8 @@ def configuration(*, level: str, json: bool) -> dict[str, Any]:
             "httpx2": {"level": "WARNING"},
             # It would quote what servers of strangers say; the gateway words its own errors.
             "mcp": {"level": "CRITICAL"},
+            # A database that is away is a line for each attempt of each thread.
+            "psycopg.pool": {"filters": ["seldom"]},
             "daphne": {"level": "WARNING"},
             "django.server": {"level": "WARNING"},
         },

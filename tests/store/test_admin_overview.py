@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache, caches
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +18,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from apps.store import leases
 from apps.store.admin.overview import figures
 from apps.store.models import Lease
+from apps.store.templatetags import gateway_admin
 from tests.store.factories import make_response
 
 pytestmark = pytest.mark.django_db
@@ -124,3 +126,16 @@ def test_the_site_bears_the_products_name() -> None:
     html = Client().get(reverse("admin:login")).content.decode()
     assert "Responses Gateway" in html
     assert "Django administration" not in html
+
+
+def test_an_error_says_where_its_reason_is(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(user: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(gateway_admin, "figures", away)
+    admin_client.raise_request_exception = False
+    answer = admin_client.get(INDEX)
+    assert answer.status_code == 500
+    assert "manage.py doctor" in answer.content.decode()
