@@ -22,6 +22,15 @@ from bench.scenarios import SCENARIOS, Scenario
 from bench.script import Script
 from bench.verify import WrongError, verify
 
+SHARED_LOADS = {
+    "32 tokens at once, 16 clients": Load(script=Script(tokens=32), clients=16),
+    # Clients and upstream take next to nothing of the CPUs that the processes share with them.
+    "32 tokens, not streamed, 64 clients": Load(
+        script=Script(tokens=32), clients=64, streamed=False
+    ),
+}
+"""What one process and then two are put under."""
+
 
 @dataclass(frozen=True, slots=True)
 class Programs:
@@ -119,8 +128,7 @@ async def stopping(upstream: Target, args: argparse.Namespace) -> list[Row]:
     """A gateway that is stopped under load, and how much two processes do more than one. Nothing
     has a CPU of its own here."""
     print("stopping, and several processes", file=sys.stderr)
-    found: list[Figures] = []
-    load = Load(script=Script(tokens=32), clients=16, seconds=args.seconds)
+    found: dict[str, list[Figures]] = {words: [] for words in SHARED_LOADS}
     servers.pin_nowhere()
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
         for processes in (1, 2):
@@ -132,11 +140,13 @@ async def stopping(upstream: Target, args: argparse.Namespace) -> list[Row]:
                 database_url=args.database_url,
                 processes=processes,
             ) as target:
-                found.append(await drive(target, load))
+                for words, load in SHARED_LOADS.items():
+                    figures = await drive(target, replace(load, seconds=args.seconds))
+                    found[words].append(figures)
                 if processes == 1:
                     stopped = report.drain_rows(await drain(target))
     servers.pin(server=False)
-    return [*stopped, report.scaling_row(*found)]
+    return [*stopped, *(report.scaling_row(words, *each) for words, each in found.items())]
 
 
 async def conversations(running: Programs, args: argparse.Namespace) -> list[Row]:

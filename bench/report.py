@@ -133,8 +133,8 @@ def drain_rows(answers: Sequence[Answer]) -> list[Row]:
     return [_own_row(words, "cut", str(cut), "≤ 0", met=not cut)]
 
 
-def scaling_row(one: Figures, two: Figures) -> Row:
-    words = "32 tokens at once, 16 clients, 1 to 2 processes"
+def scaling_row(load: str, one: Figures, two: Figures) -> Row:
+    words = f"{load}, 1 to 2 processes"
     grown = two.requests_per_s / one.requests_per_s
     found = f"{grown:.2f} ({one.requests_per_s:.0f} to {two.requests_per_s:.0f})"
     return (words, "requests/s", found, *[NONE] * 6)
