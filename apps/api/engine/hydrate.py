@@ -26,7 +26,7 @@ from apps.api.protocol.ids import new_id
 from apps.api.protocol.input_calls import BRINGS_TOOLS
 from apps.api.protocol.input_items import ItemReference, to_items
 from apps.api.protocol.media import Media
-from apps.api.protocol.offers import GatewayFunctions, Offers
+from apps.api.protocol.offers import NO_OFFERS, GatewayFunctions, Offers
 from apps.api.protocol.ready_turns import ready_turn
 from apps.api.protocol.requests import CreateResponse
 from apps.api.protocol.tools import Tool, known_tools
@@ -91,6 +91,8 @@ def offered(
     """The tools of the request and those that items bring; ``ours`` are the functions of those
     that the gateway runs. The choice must be possible. Raises InvalidRequest."""
     brought = [tool for item in items if item["type"] in BRINGS_TOOLS for tool in item["tools"]]
+    if not (brought or body.declared or body.tool_choice or ours):
+        return NO_OFFERS
     tools = [*body.declared, *known_tools(TOOLS.validate_python(brought))]
     offers = Offers(tools, body.tool_choice, ours=ours)
     if (problem := offers.impossible(body.tool_choice)) is not None:

@@ -45,7 +45,7 @@ from apps.api.protocol.items.base import (
 from apps.api.protocol.items.mcp import McpCallBuilder, list_tools
 from apps.api.protocol.items.message import MessageBuilder
 from apps.api.protocol.items.reasoning import ReasoningBuilder
-from apps.api.protocol.offers import Offer, Offers
+from apps.api.protocol.offers import NO_OFFERS, Offer, Offers
 from apps.api.protocol.response import (
     IncompleteDetails,
     InputTokensDetails,
@@ -102,7 +102,7 @@ class ResponseComposer:
         response: Response,
         *,
         ids: IdSource,
-        offers: Offers | None = None,
+        offers: Offers = NO_OFFERS,
         seal: Callable[[str], str] | None = None,
         code_outputs: bool = False,
         files: Iterable[CitableFile] = (),
@@ -114,7 +114,7 @@ class ResponseComposer:
         self._files = {file.path: file for file in files}
         self.response = response
         self._ids = ids
-        self._offers = offers or Offers(())
+        self._offers = offers
         self._dropped: int | None = None
         self._next_number = 0
         self._slots: list[OutputItem | None] = []  # None: not closed yet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from apps.api.protocol.offers import Offers
+from apps.api.protocol.offers import NO_OFFERS, Offers
 from apps.api.protocol.requests import TextFormat
 from apps.api.protocol.types import Item, JSONObject
 
@@ -22,7 +22,7 @@ class Context:
     items: list[Item]
     media: Mapping[str, str] = field(default_factory=dict)
     instructions: str | None = None
-    offers: Offers = field(default_factory=lambda: Offers(()))
+    offers: Offers = NO_OFFERS
     parallel_tool_calls: bool = True
     temperature: float | None = None
     top_p: float | None = None

@@ -394,3 +394,7 @@ APPLY_PATCH = _object(
     path={"type": "string"},
     optional={"diff": {"type": "string", "description": "Not for delete_file."}},
 )
+
+
+NO_OFFERS = Offers(())
+"""Of a request without tools. Offers never change."""

@@ -293,7 +293,7 @@ class ChatTurn:
         self._limit.expire()
 
     async def close(self) -> None:
-        if self._ended:
+        if self._ended and self._streamed:
             await self._read_out()
         self._limit.close()
         with contextlib.suppress(*TRANSPORT_ERRORS):  # broken is as closed as it gets

@@ -18,7 +18,7 @@ from apps.api.protocol.calls import CALL_OF_OUTPUT, CALLS, OURS, call_key
 from apps.api.protocol.context import Context
 from apps.api.protocol.grammars import constraint, dictated, instruction
 from apps.api.protocol.ids import turn_of
-from apps.api.protocol.offers import Offer, Offers
+from apps.api.protocol.offers import NO_OFFERS, Offer, Offers
 from apps.api.protocol.requests import TextFormatJsonObject, TextFormatJsonSchema
 from apps.api.protocol.types import Item, JSONObject
 from apps.api.upstream.call_ids import CallIds, CallIdStyle
@@ -288,7 +288,7 @@ def lasting_messages(items: Sequence[Item]) -> str | None:
     depends on more than the turn."""
     if not ready_turns.stands_alone(items):
         return None
-    messages = to_messages(items, None, offers=Offers(()), call_ids=CallIds(CallIdStyle.PLAIN))
+    messages = to_messages(items, None, offers=NO_OFFERS, call_ids=CallIds(CallIdStyle.PLAIN))
     return orjson.dumps(messages)[1:-1].decode()
 
 
