@@ -87,12 +87,14 @@ class Connection(Protocol):
 
 class ClientConnection:
     """A connection of ``mcp``'s client. ``transport`` makes what the task that keeps it enters; it
-    may call ``lose`` and ``suspect``. ``watches`` asks the server to tell of changed tools. ``changes``
-    is another number after each time that they may have changed, and for each connection."""
+    may call ``lose`` and ``suspect``. ``label`` is for the log. ``watches`` asks the server to tell
+    of changed tools. ``changes`` is another number after each time that they may have changed, and
+    for each connection."""
 
     def __init__(
-        self, transport: Transport, *, connect_timeout: float, watches: bool = True
+        self, transport: Transport, *, label: str, connect_timeout: float, watches: bool = True
     ) -> None:
+        self._log = log.bind(server=label)
         self.stale = False
         self.changes = time.monotonic_ns()
         self.server_name = self.server_version = ""
@@ -165,7 +167,7 @@ class ClientConnection:
 
     def _fail(self, exc: BaseException) -> None:
         failure = translated(exc)
-        log.info("MCP connection ended", reason=str(failure))
+        self._log.info("MCP connection ended", reason=str(failure))
         self._refuse(failure)
 
     def _refuse(self, failure: McpFailure) -> None:
@@ -204,7 +206,7 @@ class ClientConnection:
                 async for _ in changes:
                     self.suspect()
         except (MCPError, SubscriptionLost, TimeoutError, httpx2.HTTPError, OSError) as exc:
-            log.info("MCP server tells no changes", reason=type(exc).__name__)
+            self._log.info("MCP server tells no changes", reason=type(exc).__name__)
         finally:
             heard.set()
             if promised:

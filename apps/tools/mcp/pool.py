@@ -55,6 +55,7 @@ async def connect(target: Target) -> Connection:
         return HostConnection(target.spec, target.scope)
     connection = ClientConnection(
         lambda made: target.transport(made.suspect),
+        label=target.spec.label,
         connect_timeout=target.spec.connect_timeout,
         watches=target.is_configured,
     )

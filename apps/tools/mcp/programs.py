@@ -149,6 +149,7 @@ class Programs:
 async def _started(spec: ServerSpec) -> ClientConnection:
     made = ClientConnection(
         lambda made: program_transport(spec, log=log_of(spec.label), on_end=made.lose),
+        label=spec.label,
         connect_timeout=spec.connect_timeout,
     )
     await made.open()

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from apps.tools.base import Image, Text, ToolCall, ToolFailure, ToolProgress
 from apps.tools.mcp import pool, transports
 from apps.tools.mcp.arguments import DEEPEST
-from apps.tools.mcp.connection import ClientConnection
+from apps.tools.mcp.connection import ClientConnection, McpFailure
 from tests.tcp_proxy import TcpProxy
 from tests.tools.mcp.servers import OnHttp
 from tests.tools.mcp.sessions import (
@@ -202,7 +202,7 @@ def test_a_client_who_goes_away_while_the_server_is_connected_to_is_no_error(
 
     async def scenario() -> None:
         async with nothing_left():
-            connection = ClientConnection(breaking, connect_timeout=10)
+            connection = ClientConnection(breaking, label="breaking", connect_timeout=10)
             opening = asyncio.create_task(connection.open())
             await entered.wait()
             opening.cancel()
@@ -212,6 +212,25 @@ def test_a_client_who_goes_away_while_the_server_is_connected_to_is_no_error(
 
     play(scenario())
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_the_log_names_the_server_whose_connection_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    @asynccontextmanager
+    async def broken(made: object) -> AsyncIterator[Any]:
+        if made is not None:
+            raise OSError
+        yield
+
+    async def scenario() -> None:
+        connection = ClientConnection(broken, label="tickets", connect_timeout=10)
+        with pytest.raises(McpFailure):
+            await connection.open()
+
+    play(scenario())
+    (line,) = [r.getMessage() for r in caplog.records if "connection ended" in r.getMessage()]
+    assert "tickets" in line
 
 
 def test_a_long_result_is_cut_with_a_note(server: OnHttp) -> None:
