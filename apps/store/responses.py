@@ -142,6 +142,12 @@ def delete_response(response_id: str, *, project_id: int) -> None:
         media.release(response_id)
 
 
+def deleted_among(response_ids: Collection[str]) -> set[str]:
+    """Those of the responses that have been deleted."""
+    gone = Response.objects.filter(pk__in=response_ids, deleted_at__isnull=False)
+    return set(gone.values_list("pk", flat=True))
+
+
 # --- Reading --------------------------------------------------------------------------------------
 
 

@@ -189,6 +189,6 @@ def test_a_run_that_is_deleted_meanwhile_is_not_stored_again(
     assert status_of(gateway.database, response_id) == "cancelled"
     go_on.set()
     response = stream.end()
-    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert (response["status"], response["error"]["code"]) == ("failed", "response_deleted")
     assert not list(mentions(gateway.database, secret))
     assert status_of(gateway.database, response_id) == "cancelled"

@@ -63,7 +63,7 @@ async def respond(
         outcome = failure(exc, turns, recorder)
     recorder.run.turns = turns.count
     closing = composer.finish(outcome)
-    if not await recorder.finish(composer, outcome):
+    if not await recorder.finish(composer, outcome) and recorder.error is None:
         error = ApiError("The response could not be stored.", status=503, code="server_error")
         recorder.failed("store", error, upstream_status=None)
         composer.finish(_failed(error))

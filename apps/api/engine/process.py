@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -15,19 +15,20 @@ import structlog
 from apps import metrics
 from apps.api import tracing
 from apps.api.engine.pulse import Pulse
-from apps.api.errors import Unavailable
+from apps.api.errors import ApiError, InvalidRequest, Unavailable
 from apps.api.upstream.client import close_http_client
 from apps.store import leases
 from apps.store.conf import conf as store_conf
 from apps.store.db import in_writer
 from apps.store.errors import StoreUnavailable
-from apps.store.responses import give_up
+from apps.store.responses import deleted_among, give_up
 
 T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
 DRAINING = "The gateway is shutting down."
+DELETED = "The response was deleted while it ran."
 
 RETRY = 1.0
 """Seconds after which a lease that could not be renewed is tried again: it may just be saved."""
@@ -36,7 +37,10 @@ RETRY = 1.0
 class Endable(Protocol):
     """A run that can be told to end."""
 
-    def interrupt(self, error: Unavailable) -> None: ...
+    @property
+    def response_id(self) -> str: ...
+
+    def interrupt(self, error: ApiError) -> None: ...
 
 
 class Process:
@@ -88,7 +92,8 @@ class Process:
         await asyncio.to_thread(tracing.close)
 
     async def _keep(self) -> None:
-        """Renew the lease three times as often as it runs out, sweep as often."""
+        """Renew the lease three times as often as it runs out, sweep as often; see which runs
+        others have deleted."""
         period = store_conf.LEASE_SECONDS / 3
         beat = 0
         while True:
@@ -99,6 +104,8 @@ class Process:
                 if unsettled := frozenset(self._unsettled):
                     await in_writer(give_up, unsettled)
                     self._unsettled -= unsettled
+                if running := [run.response_id for run in self._runs]:
+                    self.end_deleted(await in_writer(deleted_among, running))
                 if beat % 3 == 0 and (count := await in_writer(leases.sweep)):
                     metrics.runs_lost.add(amount=count)
                     log.warning("runs of dead processes marked failed", count=count)
@@ -144,6 +151,11 @@ class Process:
         """Make every run end with a terminal event."""
         for run in list(self._runs):
             run.interrupt(Unavailable(DRAINING, code="server_error"))
+
+    def end_deleted(self, response_ids: Collection[str]) -> None:
+        """Make the runs of deleted responses end, as far as they are this process's."""
+        for run in [run for run in self._runs if run.response_id in response_ids]:
+            run.interrupt(InvalidRequest(DELETED, code="response_deleted", status=410))
 
     def unsettled(self, response_id: str) -> None:
         """The end of this run could not be written: mark it failed as soon as that is possible.

@@ -16,7 +16,7 @@ from apps.api.engine.process import process
 from apps.api.engine.recorder import Recorder
 from apps.api.engine.toolbox import ToolBox
 from apps.api.engine.turns import Turns
-from apps.api.errors import Unavailable
+from apps.api.errors import ApiError
 from apps.api.protocol.composer import ResponseComposer
 from apps.api.protocol.events import Event
 
@@ -38,6 +38,10 @@ class Run:
         self._tools, self._decided, self._claim = tools, decided, claim
         if not decided:
             turns.ask()
+
+    @property
+    def response_id(self) -> str:
+        return self._recorder.run.id
 
     @property
     def ignored_tools(self) -> str:
@@ -116,6 +120,6 @@ class Run:
             raise error
         return self._composer.to_json()
 
-    def interrupt(self, error: Unavailable) -> None:
+    def interrupt(self, error: ApiError) -> None:
         """End the run with a terminal event that tells this error."""
         self._turns.interrupt(error)

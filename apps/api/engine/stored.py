@@ -11,6 +11,7 @@ import orjson
 from apps.api.engine.failures import database_needed
 from apps.api.engine.media import with_data
 from apps.api.engine.pictures import link
+from apps.api.engine.process import process
 from apps.api.errors import InvalidRequest, NotFound
 from apps.api.protocol.response import splice
 from apps.api.protocol.stored_items import as_seen
@@ -31,8 +32,10 @@ async def get(response_id: str, *, project_id: int) -> StoredResponse:
 
 
 async def delete(response_id: str, *, project_id: int) -> None:
-    """Raises NotFound, Unavailable."""
+    """A run that still goes on ends: here at once, in another process when it next renews its
+    lease. Raises NotFound, Unavailable."""
     await _ask(in_writer, store.delete_response, response_id, project_id=project_id)
+    process.end_deleted({response_id})
 
 
 async def list_all(
