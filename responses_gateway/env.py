@@ -6,6 +6,7 @@ Raises ``ImproperlyConfigured`` with the variable's name when a value does not f
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from apps.conf import Setting
 
+REDIS = re.compile(r"unix://.+|rediss?://([^/]*@)?(\[[^]]+]|[^/:?#@]*)(:\d+)?(/\d*)?(\?.*)?")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -49,6 +51,15 @@ def strings(name: str, default: list[str]) -> list[str]:
     """Comma-separated values; blanks around them are dropped."""
     value = text(name, ",".join(default))
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def check_redis_url(name: str, url: str) -> None:
+    """Raises ImproperlyConfigured. The URL may hold a password, and is not quoted."""
+    if url and not REDIS.fullmatch(url):
+        raise ImproperlyConfigured(
+            f"{name} is not a URL such as redis://:password@127.0.0.1:6379/0; a password has "
+            "%2F for a slash."
+        )
 
 
 def read(setting: Setting[Any]) -> str | float | bool | list[str]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from amqp.exceptions import AccessRefused
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.db import DatabaseError, connection
@@ -214,6 +215,39 @@ def test_a_broker_that_does_not_answer(
     settings.CELERY_BROKER_URL = f"redis://{NOWHERE}/0"
     monkeypatch.setattr(current_app.conf, "broker_url", settings.CELERY_BROKER_URL)
     assert "Check CELERY_BROKER_URL" in fault("broker")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nosuch://broker",
+        "amqp://guest:pass/word@127.0.0.1//",
+        f"redis://{NOWHERE}/none",
+    ],
+)
+def test_a_url_that_is_no_brokers(
+    upstream: ScriptedVLLM, settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    from celery import current_app
+
+    settings.CELERY_BROKER_URL = url
+    monkeypatch.setattr(current_app.conf, "broker_url", url)
+    told = fault("broker")
+    assert "not the URL of a broker" in told
+    assert "pass" not in told
+
+
+def test_a_broker_that_refuses_the_password(
+    upstream: ScriptedVLLM, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from celery import current_app
+
+    def refuse(*args: object, **options: object) -> None:
+        raise AccessRefused("Login was refused.")
+
+    settings.CELERY_BROKER_URL = f"amqp://guest:wrong@{NOWHERE}//"
+    monkeypatch.setattr(current_app, "connection_for_read", refuse)
+    assert "Login was refused." in fault("broker")
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,15 @@ def has_broker() -> bool:
 
 
 def ping_broker() -> None:
+    from amqp.exceptions import AMQPError
     from celery import current_app
     from kombu.exceptions import KombuError
+    from redis import RedisError
 
     try:
         with current_app.connection_for_read(connect_timeout=TIME_LIMIT) as broker:
             broker.ensure_connection(max_retries=0, timeout=TIME_LIMIT)
-    except (KombuError, OSError) as exc:
+    except (KombuError, AMQPError, RedisError, OSError) as exc:
         raise DependencyDown(str(exc)) from exc
+    except (KeyError, ValueError) as exc:  # what they say may quote a part of the password
+        raise DependencyDown("That is not the URL of a broker.") from exc
