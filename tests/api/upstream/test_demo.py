@@ -629,6 +629,25 @@ def test_the_request_id_names_the_completion() -> None:
     assert over_http(ask)["id"] == "chatcmpl-mine"
 
 
+def test_the_tokens_of_a_chat_are_counted_as_its_usage_says() -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    chat = {
+        "model": "demo",
+        "messages": [{"role": "system", "content": "Be nice."}, {"role": "user", "content": "Hi"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}],
+    }
+
+    async def ask(client: TestClient[Any, Any]) -> list[Json]:
+        bodies = []
+        for path in ("/tokenize", "/v1/chat/completions"):
+            async with client.post(path, json=chat) as response:
+                bodies.append(await response.json())
+        return bodies
+
+    tokenized, answer = over_http(ask)
+    assert tokenized["count"] == len(tokenized["tokens"]) == answer["usage"]["prompt_tokens"]
+
+
 def test_smaller_endpoints_are_deterministic() -> None:
     async def ask(client: TestClient[Any, Any]) -> list[Json]:
         bodies = []

@@ -161,12 +161,11 @@ def embeddings_body(identity: Identity, body: Json) -> Json:
 def tokenize_body(body: Json, context: int) -> Json:
     check_model(body)
     if "messages" in body:
-        texts = [message.text for message in read_chat(body).messages]
+        tokens = list(read_chat(body).prompt())
     elif isinstance(body.get("prompt"), str):
-        texts = [body["prompt"]]
+        tokens = list(split(body["prompt"]))
     else:
         raise invalid("missing", "body.prompt", "Field required", body)
-    tokens = [token for text in texts for token in split(text)]
     return {
         "count": len(tokens),
         "max_model_len": context,

@@ -5,13 +5,13 @@ that name what only the demo model lacks. What is answered is in rules.py.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
 
-from .tokens import count
+from .tokens import split
 
 MODEL: Final = "demo"
 
@@ -92,11 +92,17 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     include_stop: bool = False
 
+    def prompt(self) -> Iterator[str]:
+        """The tokens that a template would make of it: the texts, and four around each message."""
+        for tool in self.tools:
+            yield from split(f"{tool.name} {json.dumps(tool.parameters)}")
+        for message in self.messages:
+            calls = "".join(f" {call.name} {call.arguments}" for call in message.calls)
+            yield from ("<|im_start|>", message.role, "\n")
+            yield from (*split(message.text + calls), "<|im_end|>")
+
     def prompt_tokens(self) -> int:
-        """What a template would make of it: the texts, and four tokens around each message."""
-        tools = sum(count(tool.name) + count(json.dumps(tool.parameters)) for tool in self.tools)
-        calls = sum(count(c.name) + count(c.arguments) for m in self.messages for c in m.calls)
-        return tools + calls + sum(count(message.text) + 4 for message in self.messages)
+        return sum(1 for _ in self.prompt())
 
     def allowance(self, context: int) -> int:
         """How many tokens the reply may have."""
