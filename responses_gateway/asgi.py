@@ -16,11 +16,17 @@ from responses_gateway.hosting import warn_unless_own_server  # noqa: E402
 
 api_application = ApiHandler()
 
+OURS = frozenset({"v1", "health", "ready", "metrics"})
+MEANT = frozenset(
+    {"responses", "chat", "completions", "embeddings", "models", "files", "containers"}
+)
+"""Folders of the API: who forgot /v1 is told so in its form."""
+
 
 async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """By path: what streams or must be quick stays clear of Django's own handler."""
-    path = scope["path"]
-    is_api = path.startswith("/v1/") or path in ("/v1", "/health", "/ready", "/metrics")
+    folder = scope["path"].lstrip("/").partition("/")[0]
+    is_api = folder in OURS or folder in MEANT
     await (api_application if is_api else django_application)(scope, receive, send)
 
 

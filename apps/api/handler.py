@@ -137,7 +137,7 @@ async def _respond(request: ApiRequest) -> HttpResponseBase:
     except ApiError as exc:
         return error_reply(exc)
     except Http404:
-        return error_reply(NotFound(f"Unknown URL: {request.path}.", code="unknown_url"))
+        return error_reply(NotFound(_unknown(request.path), code="unknown_url"))
     except SuspiciousOperation:
         return error_reply(InvalidRequest("The request is malformed.", code="bad_request"))
     except Exception:
@@ -146,6 +146,12 @@ async def _respond(request: ApiRequest) -> HttpResponseBase:
     if response.status_code == 405:
         return _not_allowed(request, response)
     return response
+
+
+def _unknown(path: str) -> str:
+    """With a word for clients whose base URL lacks its end."""
+    hint = " The API is below /v1/: the base URL has to end in /v1."
+    return f"Unknown URL: {path}." + ("" if path.startswith("/v1") else hint)
 
 
 @lru_cache(maxsize=256)

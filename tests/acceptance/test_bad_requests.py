@@ -33,6 +33,12 @@ def test_an_unknown_path(gateway: Gateway, method: str, path: str) -> None:
     assert refused(answer, 404, code="unknown_url").startswith("Unknown URL: /v1/")
 
 
+@pytest.mark.parametrize("path", ["/responses", "/models", "/chat/completions", "/files/file-1"])
+def test_a_base_url_without_v1(gateway: Gateway, path: str) -> None:
+    message = refused(gateway.http.post(path, json={}), 404, code="unknown_url")
+    assert message == f"Unknown URL: {path}. The API is below /v1/: the base URL has to end in /v1."
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
