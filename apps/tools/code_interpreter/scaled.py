@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 import redis.asyncio as aioredis
 import structlog
+from amqp.exceptions import AMQPError
 from celery import current_app
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -143,7 +144,7 @@ class WorkerNodes:
             yield Failed("lost", AWAY)
         except ToolUnavailable as exc:
             yield Failed("unavailable", str(exc))
-        except OperationalError as exc:
+        except (OperationalError, AMQPError) as exc:
             log.warning("call not sent", call=call.id, reason=str(exc))
             yield Failed("unavailable", NO_BROKER)
 
@@ -251,7 +252,7 @@ def _longest_silence(call: Call) -> float:
 
 
 def _send(dispatch: Dispatch) -> None:
-    """Hand the call to the broker. Raises OperationalError."""
+    """Hand the call to the broker. Raises OperationalError, AMQPError."""
     queue = Queue(
         ledger.queue_name(dispatch.node),
         Exchange(""),

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from amqp.exceptions import AccessRefused
 from celery import current_app
 from kombu.exceptions import OperationalError
 from pytest_django import Settings
@@ -360,13 +361,18 @@ def test_who_calls_is_not_told_where_redis_is(settings: Settings) -> None:
     with_gateway(scenario)
 
 
-def test_who_calls_is_not_told_where_the_broker_is(
-    client: redis.Redis, worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "reason",
+    [OperationalError("[Errno 111] Connection refused: 10.1.2.3"), AccessRefused("guest")],
+    ids=["away", "refuses"],
+)
+def test_who_calls_is_not_told_what_is_wrong_with_the_broker(
+    reason: Exception, worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker()
 
     def away(dispatch: scaled.Dispatch) -> None:
-        raise OperationalError("[Errno 111] Connection refused: 10.1.2.3")
+        raise reason
 
     monkeypatch.setattr(scaled, "_send", away)
 
