@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import time_machine
@@ -17,9 +18,10 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from apps.store import leases
 from apps.store.admin.overview import figures
-from apps.store.models import Lease
+from apps.store.models import Lease, McpHealth
+from apps.store.models.mcp_server import OPEN
 from apps.store.templatetags import gateway_admin
-from tests.store.factories import make_response
+from tests.store.factories import make_mcp_server, make_response
 
 pytestmark = pytest.mark.django_db
 
@@ -61,7 +63,7 @@ def test_figures_are_shared_for_some_seconds_where_there_is_a_cache(
     make_response(status="queued")
     counted = [figure.number for figure in figures(superuser)]
     make_response(status="queued")
-    with django_assert_num_queries(1):  # of processes
+    with django_assert_num_queries(2):  # of processes and MCP servers
         assert [figure.number for figure in figures(superuser)] == counted
     cache.delete("overview")
     assert figures(superuser)[0].number == 2
@@ -84,10 +86,28 @@ def test_processes_that_are_gone_do_not_count(admin_client: Client) -> None:
     assert numbers(admin_client)["processes alive"] == 1
 
 
-def test_the_first_page_costs_four_small_statements(
+def test_mcp_servers_that_fail_are_told_of(admin_client: Client) -> None:
+    past, now = NOON - timedelta(hours=1), NOON
+    health: dict[str, dict[str, Any]] = {
+        "works again": {"last_error_at": past, "last_success_at": now},
+        "never worked": {"last_error_at": now},
+        "failed last": {"last_error_at": now, "last_success_at": past},
+        "away": {"last_error_at": past, "last_success_at": now, "breaker": OPEN},
+        "switched off": {"last_error_at": now},
+    }
+    for label, fields in health.items():
+        server = make_mcp_server(label, enabled=label != "switched off")
+        McpHealth.objects.create(server=server, **fields)
+    make_mcp_server("never asked")
+    assert numbers(admin_client)["MCP servers failing"] == 3
+    McpHealth.objects.all().delete()
+    assert "MCP servers failing" not in numbers(admin_client)
+
+
+def test_the_first_page_costs_five_small_statements(
     admin_client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    with django_assert_num_queries(7):  # besides session, user and recent actions
+    with django_assert_num_queries(8):  # besides session, user and recent actions
         admin_client.get(INDEX)
 
 

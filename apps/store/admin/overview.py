@@ -1,4 +1,4 @@
-"""The figures on the admin's first page: four small statements, none of which reads a payload.
+"""The figures on the admin's first page: five small statements, none of which reads a payload.
 
 Those of responses look at more rows the more there are: where there is a cache, all who look share
 one answer for some seconds.
@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.store.models import Lease, Response
+from apps.store.models import Lease, McpServer, Response
+from apps.store.models.mcp_server import OPEN
 from apps.store.models.response import RUNNING
 
 FRESH = 10
@@ -41,7 +43,19 @@ def figures(user: User | AnonymousUser) -> list[Figure]:
     if user.has_perm("store.view_lease"):
         alive = Lease.objects.filter(expires_at__gt=Now()).count()
         found.append(Figure(alive, "processes alive", reverse("admin:store_lease_changelist")))
+    if user.has_perm("store.view_mcpserver"):
+        found += _failing_servers()
     return found
+
+
+def _failing_servers() -> list[Figure]:
+    """MCP servers that may be used and did not answer when they were asked last, if there are any."""
+    failed_last = Q(health__last_error_at__gt=F("health__last_success_at"))
+    never_worked = Q(health__last_success_at=None, health__last_error_at__isnull=False)
+    is_failing = failed_last | never_worked | Q(health__breaker=OPEN)
+    number = McpServer.objects.filter(is_failing, enabled=True).count()
+    url = f"{reverse('admin:store_mcpserver_changelist')}?enabled__exact=1"
+    return [Figure(number, "MCP servers failing", url, is_alarming=True)] if number else []
 
 
 def _responses() -> list[Figure]:
