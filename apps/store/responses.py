@@ -217,12 +217,15 @@ def list_input_items(
 ) -> ItemPage:
     """A page of everything that the response was given: the chain before it and its own input.
 
-    Raises ResponseNotFound and UnknownCursor. Item ids may repeat in a chain whose client sends
-    old items again: the first of them counts as the cursor.
+    Raises ResponseNotFound and UnknownCursor. Item ids repeat in a chain whose client sends old
+    items again: each is listed once, where it was first, or paging by ids would go in circles.
     """
     if not _live(project_id).filter(pk=response_id).exists():
         raise ResponseNotFound(response_id)
-    keys = chain_items(response_id, project_id=project_id)
+    firsts: dict[str, int] = {}
+    for key, item_id in chain_items(response_id, project_id=project_id):
+        firsts.setdefault(item_id, key)
+    keys = [(key, item_id) for item_id, key in firsts.items()]
     if newest_first:
         keys.reverse()
     start = 0

@@ -155,6 +155,21 @@ def test_an_empty_page_has_no_ends() -> None:
     assert found == ItemPage([], None, None, False)
 
 
+@pytest.mark.parametrize(("newest_first", "expected"), [(False, "abcdef"), (True, "fedcba")])
+def test_items_that_were_given_again_are_listed_once_so_that_paging_ends(
+    newest_first: bool, expected: str
+) -> None:
+    third = make_response(previous=chain(), body={})
+    make_items(third, {"id": "b"}, {"id": "f"}, {"id": "a"}, direction=StoredItem.INPUT)
+    seen, after = "", None
+    while len(seen) <= len(expected):
+        page = item_page(third, after=after, limit=1, newest_first=newest_first)
+        seen, after = seen + ids(page), page.last_id
+        if not page.has_more:
+            break
+    assert seen == expected
+
+
 def test_a_cursor_among_items_that_is_nowhere_is_an_error() -> None:
     response = chain()
     for after in ("nowhere", "e"):
