@@ -211,6 +211,22 @@ def test_links_to_files_become_citations(runs: HostedRuns, code: ScriptedRuntime
     assert types(events).count("response.output_text.annotation.added") == 2
 
 
+def test_links_are_found_as_models_write_them(runs: HostedRuns, code: ScriptedRuntime) -> None:
+    """Most models leave blanks and brackets in names as they are."""
+    names = ("a b.csv", "a b.csv.gz", "plan (1).csv", "'q'.txt")
+    code.session.artifacts = tuple(
+        Artifact(id=f"cfile_{n}", container_id="cntr_1", path=f"/mnt/data/{name}", size=1)
+        for n, name in enumerate(names)
+    )
+    links = [f"sandbox:/mnt/data/{name}" for name in (names[2], names[1], names[0], names[3])]
+    others = "[x](sandbox:/mnt/data/a b.csvx) [y](sandbox:/mnt/data/a b.csv.bz2)"
+    text = f"{others} [p]({links[0]}) [g]({links[1]}), [a]({links[2]}). {links[3]}"
+    upstream = UpstreamOfTurns(calls(("code_interpreter", '{"code": "1"}')), says(text))
+    annotations = output_of(stream(runs, upstream, tools=[CODE]))[1]["content"][0]["annotations"]
+    assert [text[a["start_index"] : a["end_index"]] for a in annotations] == links
+    assert [a["filename"] for a in annotations] == [link.split("/")[-1] for link in links]
+
+
 # --- MCP ------------------------------------------------------------------------------------------
 
 

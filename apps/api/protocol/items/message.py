@@ -156,25 +156,42 @@ class MessageBuilder:
 
 
 LINK = re.compile(r"sandbox:(/[^\s()<>\[\]\"'`]+)")
+GOES_ON = re.compile(r"[\w/%-]|\.\w")
+"""What shows that a path does not end there."""
 
 
 def citations(text: str, files: Mapping[str, CitableFile]) -> list[JSONObject]:
     """The annotations of all links to these files, by their places in the text."""
     found: list[JSONObject] = []
     for link in LINK.finditer(text):
-        for path in (link[1], link[1].rstrip(".,;:!?")):
-            if (file := files.get(unquote(path))) is not None:
-                annotation = {
-                    "type": "container_file_citation",
-                    "container_id": file.container_id,
-                    "end_index": link.start(1) + len(path),
-                    "file_id": file.file_id,
-                    "filename": file.filename,
-                    "start_index": link.start(),
-                }
-                found.append(annotation)
-                break
+        if ends := _ends(link, files):
+            end = max(ends)
+            file = ends[end]
+            annotation = {
+                "type": "container_file_citation",
+                "container_id": file.container_id,
+                "end_index": end,
+                "file_id": file.file_id,
+                "filename": file.filename,
+                "start_index": link.start(),
+            }
+            found.append(annotation)
     return found
+
+
+def _ends(link: re.Match[str], files: Mapping[str, CitableFile]) -> dict[int, CitableFile]:
+    """The files that the link may mean, by where it ends then: it has the path as URLs have it,
+    or as it is, with the blanks and brackets of the name."""
+    text, start = link.string, link.start(1)
+    ends = {
+        start + len(path): file
+        for path, file in files.items()
+        if text.startswith(path, start) and not GOES_ON.match(text, start + len(path))
+    }
+    for path in (link[1], link[1].rstrip(".,;:!?")):
+        if (named := files.get(unquote(path))) is not None:
+            ends[start + len(path)] = named
+    return ends
 
 
 def _brief(logprobs: list[JSONObject]) -> list[JSONObject]:
