@@ -111,6 +111,11 @@ def is_deno(process: psutil.Process) -> bool:
     return "deno" in process.name()
 
 
+def test_where_it_says_that_it_is_ready_code_can_run(serve: Serve) -> None:
+    told = httpx.get(f"{serve.url}/ready", timeout=30).json()["code_interpreter"]
+    assert isinstance(told, list), told
+
+
 def test_an_interpreter_does_not_outlive_a_serve_that_was_killed(serve: Serve) -> None:
     node(serve)
     eventually(lambda: any(map(is_deno, serve.children())), what="the spare")

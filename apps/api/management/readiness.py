@@ -12,6 +12,7 @@ import httpx
 T = TypeVar("T")
 
 GATEWAY_LIMIT = 60.0
+CODE_LIMIT = 20.0
 PROBE_LIMIT = 10.0
 FIRST_INTERVAL = 0.1
 """Seconds between probes, without a word, until the first interval is over."""
@@ -52,6 +53,22 @@ async def gateway_health(url: str, *, interval: float, progress: Progress) -> No
         return True
 
     await _until(probe, "the gateway's own processes", GATEWAY_LIMIT, interval, progress)
+
+
+async def code(url: str, *, interval: float, progress: Progress) -> None:
+    """Wait until something runs code. Raises NotReadyError when nothing does, without which the
+    rest works."""
+
+    async def probe(client: httpx.AsyncClient) -> bool:
+        try:
+            told = (await client.get(f"{url}/ready")).json()["code_interpreter"]
+        except (httpx.HTTPError, ValueError, KeyError) as exc:
+            raise NotYet(str(exc) or type(exc).__name__) from exc
+        if not isinstance(told, list):
+            raise NotYet(str(told))
+        return True
+
+    await _until(probe, "what runs code", CODE_LIMIT, interval, progress)
 
 
 async def _until(

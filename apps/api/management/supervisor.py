@@ -51,7 +51,7 @@ class Helper:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to run. ``env`` is the environment of the server processes, ``numbers`` the folder in
-    which they add up what they count."""
+    which they add up what they count. ``runs_code``: one of the helpers does."""
 
     listening: socket.socket
     processes: int
@@ -65,6 +65,7 @@ class Plan:
     upstream_interval: float
     upstream: OwnUpstream | None
     helpers: Sequence[Helper] = ()
+    runs_code: bool = False
 
 
 class SupervisionError(Exception):
@@ -188,6 +189,13 @@ class Supervisor:
         await readiness.gateway_health(
             plan.local_url, interval=plan.upstream_interval, progress=progress
         )
+        if plan.runs_code:
+            try:
+                await readiness.code(
+                    plan.local_url, interval=plan.upstream_interval, progress=progress
+                )
+            except readiness.NotReadyError as exc:
+                self.terminal.line(str(exc))
         self.terminal.line(await self.announce(models))
         if self.afterwards is not None:
             await self.afterwards()

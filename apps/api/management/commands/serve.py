@@ -28,6 +28,7 @@ from apps.api.upstream.client import base_url
 from apps.store import schema
 from apps.store.db import in_thread
 from apps.tools.code_interpreter.configuration import sandbox_is_missing
+from apps.tools.code_interpreter.setup import hosts_sandboxes, runs_on_workers
 from apps.tools.host import wanted_services
 
 NO_UPSTREAM = """There is no upstream. Give one of
@@ -101,6 +102,7 @@ class Command(BaseCommand):
                 upstream_interval=options["upstream_interval"],
                 upstream=upstream,
                 helpers=self.helpers(env, with_worker=options["with_worker"]),
+                runs_code=hosts_sandboxes() and (options["with_worker"] or not runs_on_workers()),
             )
             status = asyncio.run(self.supervise(plan, options["host"], port, options["demo"]))
         if status:
