@@ -214,13 +214,18 @@ class ResponseAdmin(admin.ModelAdmin[Response]):
             words = [("failed", "failed"), ("failed", "process gone")]
         else:
             words = [(response.status, response.status.replace("_", " "))]
-        if response.error_code:
-            words.append(("plain", response.error_code))
         if response.deleted_at:
             words.append(("plain", "deleted"))
         if not response.kept:
             words.append(("plain", "not kept"))
-        return format_html_join(" ", "{}", ([badge(*word)] for word in words))
+        shown = format_html_join(" ", "{}", ([badge(*word)] for word in words))
+        if not response.error_code:
+            return shown
+        # In pieces, since the column is narrow.
+        code = format_html_join(
+            SafeString("_<wbr>"), "{}", ((piece,) for piece in response.error_code.split("_"))
+        )
+        return format_html("{}<br><small>{}</small>", shown, code)
 
     @admin.display(description="tokens", ordering="output_tokens")
     def tokens(self, response: Response) -> SafeString:
