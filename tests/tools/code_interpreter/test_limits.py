@@ -41,6 +41,35 @@ def test_a_call_over_its_time_is_interrupted_and_state_is_kept(start: Start, cod
     assert python.run("kept").value == "'kept'"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["while True:\n            pass", "raise SystemExit", "raise KeyboardInterrupt", "return 1"],
+    ids=["loops", "exits", "interrupts", "is none"],
+)
+def test_what_an_exception_does_when_it_is_told_of_costs_no_state(start: Start, text: str) -> None:
+    python = start(dataclasses.replace(LIMITS, wall_s=2))
+    python.run("kept = 'kept'")
+    outcome = python.run(
+        f"class Odd(Exception):\n    def __str__(self):\n        {text}\nraise Odd('odd')"
+    )
+    assert (outcome.error.name, outcome.done.state_lost) == ("Odd", False)
+    assert "Odd" in outcome.error.traceback
+    assert python.run("kept").value == "'kept'"
+
+
+@pytest.mark.parametrize("base", ["SystemExit", "ModuleNotFoundError", "MemoryError"])
+def test_an_exception_that_is_odd_in_every_way_costs_no_state(start: Start, base: str) -> None:
+    python = start(dataclasses.replace(LIMITS, wall_s=2))
+    python.run("kept = 'kept'")
+    outcome = python.run(
+        "class Code:\n    def __eq__(self, other):\n        raise RuntimeError\n"
+        f"class Odd({base}):\n    name = property(lambda self: 1 / 0)\n"
+        "    __notes__ = property(lambda self: 1 / 0)\nraise Odd(Code())"
+    )
+    assert (outcome.error.name, outcome.done.state_lost) == ("Odd", False)
+    assert python.run("kept").value == "'kept'"
+
+
 def test_who_ignores_the_interrupt_is_killed(start: Start) -> None:
     python = start(dataclasses.replace(LIMITS, wall_s=0.5, grace_s=0.5))
     outcome = python.run(

@@ -75,7 +75,7 @@ class Repl:
         try:
             await self._interruptibly(source, name)
         except SystemExit as exc:
-            if exc.code in (None, 0):
+            if exc.code is None or (type(exc.code) is int and exc.code == 0):
                 return True
             self._report(exc)
             return False
@@ -172,12 +172,22 @@ class Repl:
         if isinstance(exc, MemoryError):
             self.reserve = None  # room to say so
         self.flush()
+        try:
+            self.interruptible = True  # what an exception says of itself is code of the cell
+            told = self._told(exc)
+        except BaseException:
+            told = f"\0{type(exc).__name__}: <its text cannot be had>\n"
+        finally:
+            self.interruptible = False
+        self.emit("error", type(exc).__name__, told.encode("utf-8", "replace"))
+
+    def _told(self, exc: BaseException) -> str:
+        """Its value, and the traceback, which takes whatever the text raises for no text: so the
+        value, which is interrupted, comes first."""
         if isinstance(exc, ModuleNotFoundError):
             self._explain(exc)
-        text = _cut(self._renamed(_traceback(exc)))
         value = _cut(self._renamed(_text(exc)), 2000)
-        content = f"{value}\0{text}".encode("utf-8", "replace")
-        self.emit("error", type(exc).__name__, content)
+        return f"{value}\0{_cut(self._renamed(_traceback(exc)))}"
 
     def _renamed(self, text: str) -> str:
         for path, name in self.renamed.items():
