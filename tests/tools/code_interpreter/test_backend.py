@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -198,3 +201,43 @@ def test_memory_that_hangs_when_it_is_restored_keeps_nobody_else_waiting(
         assert refused.wait(20)
     finally:
         backend.close()
+
+
+# --- Processes that the kernel refuses ------------------------------------------------------------
+
+
+def refused(*args: object, **options: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def test_a_process_that_is_refused_is_told_and_the_next_may_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with mutes() as backend:
+        backend.go.set()
+        with monkeypatch.context() as full:
+            full.setattr(subprocess, "Popen", refused)
+            with pytest.raises(sb.SandboxUnavailable, match="temporarily unavailable"):
+                backend.start("s", LIMITS)
+            with pytest.raises(sb.SandboxUnavailable):  # the variables are not refused
+                backend.start("s", LIMITS, restore=b"variables")
+        assert backend.open(None).child.process.poll() is None
+        backend.made[-1].close()
+
+
+def test_a_native_process_that_is_refused_leaves_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = NativeSandbox(
+        sb.SandboxConfig(backend="native", folder=folder, spares=0, unconfined=True)
+    )
+    try:
+        sandbox.probe()
+        with monkeypatch.context() as full:
+            full.setattr(subprocess, "Popen", refused)
+            with pytest.raises(sb.SandboxUnavailable, match="temporarily unavailable"):
+                sandbox.start("s", LIMITS)
+        assert sandbox._folder is not None
+        assert [path.name for path in sandbox._folder.path.iterdir()] == [".lock"]
+    finally:
+        sandbox.close()

@@ -51,10 +51,14 @@ class Backend(ABC):
         ChildGone and SandboxUnavailable."""
 
     def spawn(self, argv: Sequence[str], env: dict[str, str]) -> Child:
+        """Raises SandboxUnavailable."""
         try:
             return self._spawner.submit(Child, argv, env).result()
         except (RuntimeError, CancelledError) as exc:
             raise sb.SandboxUnavailable(CLOSED) from exc
+        except OSError as exc:  # no memory, no process, no descriptor left: no code has run
+            why = exc.strerror or str(exc)
+            raise sb.SandboxUnavailable(f"No process can be started: {why}.") from exc
 
     def start(
         self,

@@ -93,7 +93,12 @@ class NativeSandbox(Backend):
             raise sb.SandboxUnavailable(reason)
         folder = self._work_folder()
         argv, env = _command(self.installation, folder)
-        return NativeInterpreter(self.spawn(argv, env), folder)
+        try:
+            child = self.spawn(argv, env)
+        except sb.SandboxUnavailable:
+            shutil.rmtree(folder, ignore_errors=True)  # nobody was in it; rm might not start either
+            raise
+        return NativeInterpreter(child, folder)
 
     def _work_folder(self) -> Path:
         """A new one, in a folder that this host holds. Raises SandboxUnavailable."""
