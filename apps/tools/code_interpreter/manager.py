@@ -174,6 +174,9 @@ class SessionManager:
                 )
             except sb.SnapshotRefused as exc:
                 log.warning("snapshot refused", container=call.container_id, reason=str(exc))
+            except sb.SandboxUnavailable:  # the next call may find that it can be restored
+                self._snapshots.keep(call.container_id, snapshot)
+                raise
             else:
                 return made, True
         made = self.sandbox.start(call.container_id, call.limits, cancelled=cancelled)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from apps.tools.code_interpreter import sandbox as sb
 from apps.tools.code_interpreter.manager import SessionManager
 from apps.tools.code_interpreter.places import Capacity
 from apps.tools.code_interpreter.sandboxes.confinement import kernel
+from apps.tools.code_interpreter.sandboxes.held_folder import HeldFolder
 from apps.tools.code_interpreter.sandboxes.native.backend import NativeSandbox, bubblewrap
 from tests.programs import Program
 from tests.scripted_sandbox import ScriptedSandbox
@@ -106,3 +110,17 @@ def test_folders_of_native_sessions_go_with_the_next_host_when_theirs_was_killed
             assert kept.exists()
     finally:
         sandbox.close()
+
+
+def test_a_folder_is_removed_also_where_the_kernel_makes_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    held = HeldFolder(tmp_path)
+    (held.path / "data").mkdir()
+    (held.path / "data" / "file").touch()
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    held.close()
+    assert not held.path.exists()

@@ -443,6 +443,21 @@ def test_a_sandbox_that_cannot_start_says_why_and_the_place_is_free_again(
     assert out(here.run("b", "print(1)")) == "1\n"
 
 
+def test_variables_outlast_a_sandbox_that_cannot_start_for_a_while(
+    node: Callable[..., Node],
+) -> None:
+    here = node(sessions=1)
+    here.run("a", "x = 'of a'")
+    here.run("b", "pass")  # a makes room
+    here.sandbox.refuse = "No process can be started for code."
+    (end,) = here.run("a", "print(x)", stateful=True)
+    assert isinstance(end, Failed)
+    here.sandbox.refuse = None
+    events = here.run("a", "print(x)", stateful=True)
+    assert out(events) == "of a\n"
+    assert notes(events) == []
+
+
 def test_closing_ends_what_runs_and_takes_nothing_more(node: Callable[..., Node]) -> None:
     here = node(sessions=1)
     _, running = here.start("a", "wait()")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import secrets
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +57,12 @@ def _open_lock(folder: Path) -> IO[bytes]:
 
 
 def remove(folder: Path) -> None:
-    """However deep it is, and whatever modes code gave to folders in it. Nobody may be using it."""
-    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
-        if folder.exists():
-            subprocess.run([*command, "--", folder], capture_output=True)  # noqa: S603 - as it says
+    """However deep it is, and whatever modes code gave to folders in it. Nobody may be using it.
+    Where the kernel makes no process, what is too hard for Python stays for a later time."""
+    try:
+        for command in (["rm", "-rf"], ["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+            if folder.exists():
+                subprocess.run([*command, "--", folder], capture_output=True)  # noqa: S603 - as it says
+    except OSError:
+        with suppress(RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -96,7 +96,7 @@ class NativeSandbox(Backend):
         try:
             child = self.spawn(argv, env)
         except sb.SandboxUnavailable:
-            shutil.rmtree(folder, ignore_errors=True)  # nobody was in it; rm might not start either
+            remove(folder)
             raise
         return NativeInterpreter(child, folder)
 
