@@ -144,5 +144,24 @@ def test_a_broken_repr_is_an_error_of_the_cell(python: Interpreter) -> None:
     assert python.run("1").value == "1"
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class Meta(type):\n    __name__ = property(lambda cls: exit())\n"
+        "class Odd(Exception, metaclass=Meta):\n    pass",
+        "class Odd(SystemExit):\n    code = property(lambda self: exit())",
+        "class Odd(Exception):\n    __class__ = property(lambda self: exit())",
+    ],
+    ids=["name", "code", "class"],
+)
+def test_what_is_asked_of_an_exception_may_not_end_the_interpreter(
+    python: Interpreter, code: str
+) -> None:
+    python.run("kept = 1\ndef exit():\n    raise SystemExit")
+    outcome = python.run(f"{code}\nraise Odd(3)")
+    assert (outcome.error.name, outcome.done.state_lost) == ("Odd", False)
+    assert python.run("kept").value == "1"
+
+
 def test_the_working_directory_is_mnt_data(python: Interpreter) -> None:
     assert python.run("import os; os.getcwd()").value == "'/mnt/data'"

@@ -75,7 +75,8 @@ class Repl:
         try:
             await self._interruptibly(source, name)
         except SystemExit as exc:
-            if exc.code is None or (type(exc.code) is int and exc.code == 0):
+            code = SystemExit.__dict__["code"].__get__(exc)  # not what its class makes of it
+            if code is None or (type(code) is int and code == 0):
                 return True
             self._report(exc)
             return False
@@ -169,17 +170,18 @@ class Repl:
         self.err.flush()
 
     def _report(self, exc: BaseException) -> None:
-        if isinstance(exc, MemoryError):
+        if issubclass(type(exc), MemoryError):  # isinstance may ask the exception
             self.reserve = None  # room to say so
         self.flush()
+        name: str = type.__dict__["__name__"].__get__(type(exc))  # not what a metaclass makes of it
         try:
             self.interruptible = True  # what an exception says of itself is code of the cell
             told = self._told(exc)
         except BaseException:
-            told = f"\0{type(exc).__name__}: <its text cannot be had>\n"
+            told = f"\0{name}: <its text cannot be had>\n"
         finally:
             self.interruptible = False
-        self.emit("error", type(exc).__name__, told.encode("utf-8", "replace"))
+        self.emit("error", name, told.encode("utf-8", "replace"))
 
     def _told(self, exc: BaseException) -> str:
         """Its value, and the traceback, which takes whatever the text raises for no text: so the
