@@ -47,8 +47,9 @@ class ToolsSettings(SettingsGroup):
         minimum=0,
     )
     SANDBOX_OUTPUT_BYTES = Setting(
-        1024 * 1024,
-        "Text that one call may put out; the rest is dropped, and said so.",
+        64 * 1024,
+        "Text that one call may put out; the rest is dropped, and said so. The model reads all of "
+        "it, in this turn and in later ones.",
         minimum=1024,
     )
     SANDBOX_DISPLAY_BYTES = Setting(

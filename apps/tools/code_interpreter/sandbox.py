@@ -43,7 +43,7 @@ class Limits:
     """Between the interrupt and the kill."""
     idle_cpu_s: float = 10
     """CPU time that threads and tasks left behind may use between two calls."""
-    output_bytes: int = 1 << 20
+    output_bytes: int = 64 << 10
     display_bytes: int = 8 << 20
     files_bytes: int = 100 << 20
     files_count: int = 200

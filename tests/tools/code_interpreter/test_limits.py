@@ -181,10 +181,22 @@ def test_endless_output_is_ended(start: Start) -> None:
 
 def test_all_that_is_said_of_an_exception_counts_as_output(start: Start) -> None:
     python = start(dataclasses.replace(LIMITS, output_bytes=1000))
-    outcome = python.run("raise ValueError('x' * 1500)")
-    assert len(outcome.error.traceback) + len(outcome.error.value) <= 1000
-    assert outcome.truncated["output"] > 1500
+    outcome = python.run("raise ValueError('x' * 15_000)")
+    assert len(outcome.error.traceback) + len(outcome.error.value) <= 8192
+    assert outcome.truncated["output"] > 15_000 - 8192
     assert python.run("raise ValueError('again')").error.value == "again"
+
+
+def test_an_exception_is_told_of_whatever_was_put_out_before(start: Start) -> None:
+    python = start(dataclasses.replace(LIMITS, output_bytes=10_000))
+    for text in ("'x' * 30_000", "'x\\n' * 30_000"):
+        outcome = python.run(f"print({text})\n1 / 0")
+        assert len(outcome.out) == 10_000
+        assert outcome.error.traceback.endswith("ZeroDivisionError: division by zero")
+    outcome = python.run(
+        "for n in range(30_000):\n    print()\n    print(end='', flush=True)\n1 / 0"
+    )
+    assert outcome.error.name == "ZeroDivisionError"
 
 
 def test_output_in_countless_pieces_is_cut_and_said_so(start: Start) -> None:

@@ -11,6 +11,8 @@ from apps.tools.code_interpreter.sandboxes.frames import Frame
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg"})
 MOST_PIECES = 10_000
 """Events of one call: each has a cost of its own, however little is in it."""
+LAST_WORDS = 8192
+"""Bytes for the exception that ended the call, whatever was put out before."""
 SIGNATURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
 
@@ -20,7 +22,7 @@ class Output:
     def __init__(self, limits: sb.Limits) -> None:
         self.dropped = self.dropped_display = 0
         self.last_error = ""
-        self._pieces = 0
+        self._pieces, self._reserve = 0, LAST_WORDS
         self._left, self._left_display = limits.output_bytes, limits.display_bytes
         self._decoders = {
             name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")
@@ -29,7 +31,8 @@ class Output:
     def take(self, frame: Frame) -> Iterator[sb.Event]:
         if frame.kind == "error":
             self.last_error = frame.text("detail")
-        if self._pieces >= MOST_PIECES:
+        is_last = frame.kind == "error" and self._reserve > 0
+        if self._pieces >= MOST_PIECES and not is_last:
             self._drop(frame)
             return
         for event in self._events(frame):
@@ -73,6 +76,7 @@ class Output:
         yield sb.Display(media_type, data)
 
     def _error(self, frame: Frame) -> Iterator[sb.Event]:
+        self._left, self._reserve = max(self._left, self._reserve), 0  # once: many may be sent
         value, _, traceback = frame.body.partition(b"\0")
         shown, short = self._cut(traceback), self._cut(value[:2000])
         yield sb.Error(

@@ -13,7 +13,7 @@ from apps.tools.code_interpreter.sandboxes.output import Output
 
 ENDS: dict[str | None, sb.CallStatus] = {"oom": "oom", "closed": "cancelled"}
 ASK_EVERY = 0.4  # seconds
-FLOOD = 10  # times the limit of output, after which the cell is interrupted
+FLOOD = 10 << 20  # bytes that are dropped, after which the cell is interrupted
 
 
 class Files(Protocol):
@@ -274,7 +274,7 @@ class _Call:
             self._stop("cancelled")
         elif now >= self._until:
             self._stop("timeout")
-        elif self.output.dropped > FLOOD * self.limits.output_bytes:
+        elif self.output.dropped > FLOOD:
             self._stop("error")
 
     def _stop(self, status: sb.CallStatus) -> None:
