@@ -12,15 +12,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
 from apps.tools.code_interpreter import sandbox as sb
-from apps.tools.code_interpreter.sandboxes import make_sandbox
+from apps.tools.code_interpreter.sandboxes import confinement, make_sandbox
 from apps.tools.code_interpreter.sandboxes.backend import Backend
 from apps.tools.code_interpreter.sandboxes.child import Child, ChildGone
-from apps.tools.code_interpreter.sandboxes.native.backend import NativeSandbox
+from apps.tools.code_interpreter.sandboxes.native.backend import NativeSandbox, bubblewrap
 from apps.tools.code_interpreter.sandboxes.session import Files, InterpreterSession
 from apps.tools.code_interpreter.sandboxes.watchdog import Watchdog
 from tests.programs import eventually
@@ -62,7 +62,7 @@ class Mutes(Backend):
         self.go = threading.Event()
         self.made: list[Mute] = []
 
-    def probe(self) -> sb.Health:
+    def health(self) -> sb.Health:
         return sb.Health(usable=True, backend=self.name, versions={})
 
     def open(self, restore: bytes | None) -> Mute:
@@ -239,5 +239,26 @@ def test_a_native_process_that_is_refused_leaves_no_folder(
                 sandbox.start("s", LIMITS)
         assert sandbox._folder is not None
         assert [path.name for path in sandbox._folder.path.iterdir()] == [".lock"]
+    finally:
+        sandbox.close()
+
+
+@pytest.mark.parametrize("backend", ["native", "pyodide"])
+def test_a_layer_that_could_not_be_tried_is_not_taken_for_missing(
+    backend: Literal["native", "pyodide"], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox(sb.SandboxConfig(backend=backend, folder=folder, spares=0))
+    layers = sandbox.probe().layers
+    try:
+        with monkeypatch.context() as full:
+            confinement.kernel.cache_clear()
+            bubblewrap.cache_clear()
+            full.setattr(subprocess, "Popen", refused)
+            health = sandbox.probe()
+            assert not health.usable
+            assert "cannot be tried" in health.missing[0]
+            with pytest.raises(sb.SandboxUnavailable, match="temporarily unavailable"):
+                sandbox.start("s", LIMITS)
+        assert sandbox.probe().layers == layers
     finally:
         sandbox.close()

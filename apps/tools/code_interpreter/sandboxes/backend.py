@@ -42,8 +42,15 @@ class Backend(ABC):
         self._lock = threading.Lock()
         self._closed = False
 
+    def probe(self) -> sb.Health:
+        try:
+            return self.health()
+        except sb.SandboxUnavailable as exc:
+            return sb.Health(usable=False, backend=self.name, versions={}, missing=(str(exc),))
+
     @abstractmethod
-    def probe(self) -> sb.Health: ...
+    def health(self) -> sb.Health:
+        """For ``probe``. Raises SandboxUnavailable where that cannot be found out."""
 
     @abstractmethod
     def open(self, restore: bytes | None) -> Interpreter:
@@ -55,7 +62,7 @@ class Backend(ABC):
         try:
             return self._spawner.submit(Child, argv, env).result()
         except (RuntimeError, CancelledError) as exc:
-            raise sb.SandboxUnavailable(CLOSED) from exc
+            raise self._refused(exc) from exc
         except OSError as exc:  # no memory, no process, no descriptor left: no code has run
             why = exc.strerror or str(exc)
             raise sb.SandboxUnavailable(f"No process can be started: {why}.") from exc
@@ -132,7 +139,11 @@ class Backend(ABC):
         try:
             return self._starter.submit(self.open, None)
         except RuntimeError as exc:
-            raise sb.SandboxUnavailable(CLOSED) from exc
+            raise self._refused(exc) from exc
+
+    def _refused(self, exc: Exception) -> sb.SandboxUnavailable:
+        """A pool takes nothing when it is closed, and when the kernel gives it no thread."""
+        return sb.SandboxUnavailable(CLOSED if self._closed else f"No interpreter starts: {exc}.")
 
     def close(self) -> None:
         with self._lock:

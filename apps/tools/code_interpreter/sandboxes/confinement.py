@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -12,8 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apps.tools.code_interpreter import sandbox as sb
+
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
+PASSING = tuple(os.strerror(number).encode() for number in (errno.EAGAIN, errno.ENOMEM))
+"""Why a program could not make a process, in its words."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
@@ -46,17 +51,29 @@ class Kernel:
 
 @functools.cache
 def kernel() -> Kernel:
-    """What the launcher finds here."""
+    """What the launcher finds here. Raises SandboxUnavailable."""
     if not sys.platform.startswith("linux"):
         return Kernel(0, False)
     try:
-        found = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-I", "-S", LAUNCHER], capture_output=True, check=True, timeout=30
-        )
-        answer = json.loads(found.stdout)
+        answer = json.loads(trial([sys.executable, "-I", "-S", str(LAUNCHER)]) or b"{}")
         return Kernel(answer["landlock"], answer["seccomp"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+    except (ValueError, KeyError):
         return Kernel(0, False)
+
+
+def trial(command: Sequence[str]) -> bytes | None:
+    """What a program prints that tries what the kernel offers; None where it does not offer it.
+
+    Raises SandboxUnavailable where nothing could be tried: that says nothing of the kernel, and a
+    layer that was taken for missing then would be missing for as long as the process lives.
+    """
+    try:
+        tried = subprocess.run(command, capture_output=True, check=False, timeout=30)  # noqa: S603 - ours
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise sb.SandboxUnavailable(f"What confines code cannot be tried: {exc}.") from exc
+    if tried.returncode < 0 or any(why in tried.stderr for why in PASSING):
+        raise sb.SandboxUnavailable("What confines code cannot be tried: a process was refused.")
+    return tried.stdout if tried.returncode == 0 else None
 
 
 def order(
@@ -68,7 +85,8 @@ def order(
     parent: bool = True,
     **rest: Any,
 ) -> str:
-    """The launcher's argument; see there. ``rest`` has ``argv``, or ``script``."""
+    """The launcher's argument; see there. ``rest`` has ``argv``, or ``script``. Raises
+    SandboxUnavailable."""
     return json.dumps(
         {
             "layers": kernel().layers,

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 from itertools import count
 from pathlib import Path
@@ -59,7 +58,7 @@ class NativeSandbox(Backend):
         self.installation = NativeInstallation(config.folder / "native")
         self._folder: HeldFolder | None = None
 
-    def probe(self) -> sb.Health:
+    def health(self) -> sb.Health:
         refusals = [reason for reason in (self._not_installed(), self._not_confined()) if reason]
         bwrap = () if bubblewrap() else ("bubblewrap (bwrap, and user namespaces)",)
         return sb.Health(
@@ -221,17 +220,9 @@ def _set(env: dict[str, str]) -> list[str]:
 
 @functools.cache
 def bubblewrap() -> str | None:
-    """The program, where it is allowed to make namespaces."""
+    """The program, where it is allowed to make namespaces. Raises SandboxUnavailable."""
     program = shutil.which("bwrap")
     if program is None:
         return None
-    try:
-        subprocess.run(  # noqa: S603 - a trial
-            [program, *BWRAP, "--ro-bind", "/", "/", "/bin/true"],
-            check=True,
-            capture_output=True,
-            timeout=30,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return program
+    made = confinement.trial([program, *BWRAP, "--ro-bind", "/", "/", "/bin/true"])
+    return None if made is None else program

@@ -40,7 +40,7 @@ class PyodideSandbox(Backend):
         super().__init__(config)
         self.installation = Installation(config.folder / "pyodide")
 
-    def probe(self) -> sb.Health:
+    def health(self) -> sb.Health:
         missing = list(confinement.kernel().missing)
         try:
             self.installation.check()
