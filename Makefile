@@ -30,7 +30,7 @@ serve: $(UV_IF_MISSING)  ## Run the gateway: the demo, or UPSTREAM=http://host:8
 	@$(RUN_ONLY) python manage.py serve $(if $(UPSTREAM),--upstream $(UPSTREAM),$(if $(GATEWAY_UPSTREAM_URL),,--demo)) $(ARGS)
 
 test: $(UV_IF_MISSING)  ## Run the tests; ARGS="-k words" for some of them.
-	$(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(RUN) pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: export GATEWAY_SECRET_KEY ?= for the checks only
 check: export DATABASE_URL = sqlite://:memory:
