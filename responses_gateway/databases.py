@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import dj_database_url
+
+if TYPE_CHECKING:
+    from psycopg_pool import ConnectionPool
 
 
 def from_url(url: str, *, threads: int) -> dict[str, Any]:
@@ -25,7 +28,8 @@ def from_url(url: str, *, threads: int) -> dict[str, Any]:
                 "min_size": 1,
                 "max_size": threads + 8,
                 "timeout": 5,
-                "reconnect_timeout": 1,  # then the next request tries, instead of ever longer waits
+                "reconnect_timeout": 1,  # then anew, instead of ever longer waits
+                "reconnect_failed": _try_anew,
             },
             "application_name": "responses-gateway",
             # A server or a firewall that is gone without a word is noticed: threads keep connections.
@@ -37,3 +41,11 @@ def from_url(url: str, *, threads: int) -> dict[str, Any]:
         config["CONN_HEALTH_CHECKS"] = True  # survives a database that was restarted
     config["OPTIONS"] = options | config.get("OPTIONS", {})
     return config
+
+
+def _try_anew(pool: ConnectionPool[Any]) -> None:
+    """An attempt to connect was given up: who waits for it would wait in vain, though the database
+    came back in the next moment. The pool itself begins another one only for those who come later."""
+    with pool._lock:
+        if pool._waiting:
+            pool._maybe_grow_pool()

@@ -94,6 +94,8 @@ def _returning(unit: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     try:
         if _may_be_dead():
             connection.close()
+        if connection.connection is None:
+            _drop_dead()
         return unit(*args, **kwargs)
     except django.db.Error as exc:
         raise StoreUnavailable(str(exc).strip() or type(exc).__name__) from exc
@@ -116,3 +118,11 @@ def _may_be_dead() -> bool:
     waiting = select.poll()
     waiting.register(kept.fileno(), select.POLLIN)
     return bool(waiting.poll(0))
+
+
+def _drop_dead() -> None:
+    """Have the pool of PostgreSQL, if there is one, look at all that rests in it: those that a
+    restart of the server has ended it would give out one by one, with ever longer waits between."""
+    pool = getattr(connection, "pool", None)
+    if pool is not None and not pool.closed:
+        pool.check()

@@ -67,7 +67,7 @@ class Counted:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.ask()  # the first one takes a lease, and opens connections
+        self.ask()  # the first one opens connections
 
     def begin(self, **fields: Any) -> None:
         assert self.process.stdin is not None
