@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from apps.conf import Setting
 
-REDIS = re.compile(r"unix://.+|rediss?://([^/]*@)?(\[[^]]+]|[^/:?#@]*)(:\d+)?(/\d*)?(\?.*)?")
+REDIS = re.compile(r"unix://.+|rediss?://([^/?#]*@)?(\[[^]]+]|[^/:?#@]*)(:\d+)?(/\d*)?(\?.*)?")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -57,8 +57,8 @@ def check_redis_url(name: str, url: str) -> None:
     """Raises ImproperlyConfigured. The URL may hold a password, and is not quoted."""
     if url and not REDIS.fullmatch(url):
         raise ImproperlyConfigured(
-            f"{name} is not a URL such as redis://:password@127.0.0.1:6379/0; a password has "
-            "%2F for a slash."
+            f"{name} is not a URL such as redis://:password@127.0.0.1:6379/0; in a "
+            "password, %2F stands for /, %3F for ? and %23 for #."
         )
 
 

@@ -18,17 +18,19 @@ SHARED: list[Any] = [
 
 
 class Seldom(logging.Filter):
-    """Lets one line through in so many seconds: the others would say the same."""
+    """Lets one line of a kind through in so many seconds: the others would say the same. Of a kind
+    are those with the same words around what is filled in, of which a library has few."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self._seconds, self._next = seconds, 0.0
+        self._seconds = seconds
+        self._next: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next.get(record.msg, 0.0):
             return False
-        self._next = now + self._seconds
+        self._next[record.msg] = now + self._seconds
         return True
 
 

@@ -33,6 +33,8 @@ def test_a_url_of_a_redis(url: str) -> None:
         "redis://127.0.0.1:none/0",
         "redis://127.0.0.1:6379/none",
         "redis://:s3cr/et@127.0.0.1:6379/0",
+        "redis://:s3cr?et@127.0.0.1:6379/0",
+        "redis://:s3cr#et@127.0.0.1:6379/0",
     ],
 )
 def test_a_url_of_no_redis_is_named_and_not_quoted(url: str) -> None:

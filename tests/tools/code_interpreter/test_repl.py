@@ -114,6 +114,7 @@ def test_nobody_answers_input(python: Interpreter) -> None:
 def test_exit_ends_the_cell_only(python: Interpreter) -> None:
     python.run("kept = 1")
     assert python.run("import sys; sys.exit()").done.status == "ok"
+    assert python.run("sys.exit(False)").done.status == "ok"
     assert python.run("sys.exit('no luck')").error.name == "SystemExit"
     assert python.run("kept").value == "1"
 

@@ -76,7 +76,7 @@ class Repl:
             await self._interruptibly(source, name)
         except SystemExit as exc:
             code = SystemExit.__dict__["code"].__get__(exc)  # not what its class makes of it
-            if code is None or (type(code) is int and code == 0):
+            if code is None or (type(code) in (int, bool) and not code):
                 return True
             self._report(exc)
             return False
