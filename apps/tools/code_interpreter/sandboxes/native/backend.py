@@ -91,9 +91,8 @@ class NativeSandbox(Backend):
         if reason := self._not_installed() or self._not_confined():
             raise sb.SandboxUnavailable(reason)
         folder = self._work_folder()
-        argv, env = _command(self.installation, folder)
         try:
-            child = self.spawn(argv, env)
+            child = self.spawn(*_command(self.installation, folder))
         except sb.SandboxUnavailable:
             remove(folder)
             raise
