@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def strings(name: str, default: list[str]) -> list[str]:
     """Comma-separated values; blanks around them are dropped."""
     value = text(name, ",".join(default))
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def check_redis_urls(values: Mapping[str, Any]) -> None:
+    """Those of the gateway and of its workers. Raises ImproperlyConfigured."""
+    for name in ("REDIS_URL", "GATEWAY_SANDBOX_REDIS_URL"):
+        check_redis_url(name, values[name])
 
 
 def check_redis_url(name: str, url: str) -> None:

@@ -69,8 +69,7 @@ DATABASES: dict[str, Any] = {
     )
 }
 REDIS_URL: str = _values["REDIS_URL"]
-for _name in ("REDIS_URL", "GATEWAY_SANDBOX_REDIS_URL"):
-    env.check_redis_url(_name, _values[_name])
+env.check_redis_urls(_values)
 # For what may be some seconds old; what is asked for in each request is not faster from there.
 CACHES: dict[str, Any] = {
     "default": {

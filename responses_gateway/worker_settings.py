@@ -32,8 +32,7 @@ globals().update(_values)
 
 SECRET_KEY = ""
 USE_TZ = True
-for _name in ("REDIS_URL", "GATEWAY_SANDBOX_REDIS_URL"):
-    env.check_redis_url(_name, _values[_name])
+env.check_redis_urls(_values)
 REDIS_URL: str = _values["GATEWAY_SANDBOX_REDIS_URL"] or _values["REDIS_URL"]
 
 CELERY_BROKER_URL = _values["CELERY_BROKER_URL"] or REDIS_URL
