@@ -209,7 +209,7 @@ def test_what_is_not_there_is_not_told_again(
         client.responses.delete(first.id)
     else:  # its row is written after the answer
         row = "SELECT status FROM store_response WHERE id = %s"
-        eventually(lambda: place.gateway.database.query(row, first.id))
+        eventually(lambda: place.gateway.database.query(row, first.id) == [("completed",)])
     error = conflict(client, store=way == "deleted")
     assert error.code == "idempotency_key_in_use"
     assert first.id in error.message
