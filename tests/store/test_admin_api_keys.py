@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.django_db
 
 LIST = reverse("admin:store_apikey_changelist")
 ADD = reverse("admin:store_apikey_add")
+TOKEN = re.compile(r"gw_[a-z0-9]{12}_[\w-]{43}")
 
 
 def staff(*codenames: str) -> Client:
@@ -46,8 +48,8 @@ def filled_in(**fields: Any) -> dict[str, Any]:
 def test_whether_a_key_may_set_priorities_is_a_checkbox(may: bool) -> None:
     client = staff("add_apikey", "view_apikey", "change_apikey")
     ticked = {"may_prioritize": "on"} if may else {}
-    answer = client.post(ADD, filled_in(**ticked))
-    (token,) = set(re.findall(r"gw_\w{12}_[\w-]{43}", answer.content.decode()))
+    answer = client.post(ADD, filled_in(**ticked), follow=True)
+    (token,) = set(TOKEN.findall(answer.content.decode()))
     principal = keys.authenticate(token)
     assert principal is not None
     assert principal.may_prioritize == may
@@ -60,24 +62,68 @@ def test_whether_a_key_may_set_priorities_is_a_checkbox(may: bool) -> None:
 
 def test_a_new_token_is_shown_once_and_kept_nowhere() -> None:
     client = staff("add_apikey", "view_apikey")
-    answer = client.post(ADD, filled_in())
-    assert answer.status_code == 200
-    (token,) = set(re.findall(r"gw_\w{12}_[\w-]{43}", answer.content.decode()))
-    principal = keys.authenticate(token)
-    assert principal is not None
-    assert answer.headers["Cache-Control"].startswith("max-age=0, no-cache, no-store")
-    secret = token.split("_", 2)[2]
+    redirect = client.post(ADD, filled_in())
     key = ApiKey.objects.get()
-    pages = [client.get(page).content.decode() for page in (LIST, url("change", key))]
-    pages.append(client.get(url("history", key)).content.decode())
-    rows = [*LogEntry.objects.values(), *Session.objects.values()]
-    assert secret not in f"{pages}{rows}{client.cookies.output()}"
+    assert (redirect.status_code, redirect["Location"]) == (302, url("created", key))
+    before = f"{redirect.headers}{redirect.content!r}{everything_kept(client)}"
+    answer = client.get(url("created", key))
+    (token,) = set(TOKEN.findall(answer.content.decode()))
+    assert keys.authenticate(token) is not None
+    assert answer.headers["Cache-Control"].startswith("max-age=0, no-cache, no-store")
+    pages = [client.get(url(page, key)).content.decode() for page in ("change", "history")]
+    pages.append(client.get(LIST).content.decode())
+    assert token.split("_", 2)[2] not in f"{before}{pages}{everything_kept(client)}"
+
+
+def everything_kept(client: Client) -> str:
+    """What the browser and the database hold."""
+    sessions = [session.get_decoded() for session in Session.objects.all()]
+    return f"{sessions}{[*LogEntry.objects.values()]}{client.cookies.output()}"
+
+
+def test_loading_the_page_again_shows_the_key_without_its_token() -> None:
+    client = staff("add_apikey", "view_apikey")
+    client.post(ADD, filled_in())
+    key = ApiKey.objects.get()
+    assert TOKEN.search(client.get(url("created", key)).content.decode())
+    again = client.get(url("created", key))
+    assert again.status_code == 200
+    assert not TOKEN.search(again.content.decode())
+    assert f"gw_{key.prefix}_…" in again.content.decode()
+    assert ApiKey.objects.count() == 1
+
+
+def test_a_token_that_nobody_fetches_within_minutes_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = staff("add_apikey")
+    client.post(ADD, filled_in())
+    late = time.time() + 5 * 60 + 1
+    monkeypatch.setattr("time.time", lambda: late)
+    answer = client.get(url("created", ApiKey.objects.get()))
+    assert not TOKEN.search(answer.content.decode())
+
+
+def test_a_token_takes_the_session_and_the_cookie_of_who_made_it() -> None:
+    maker, other = staff("add_apikey"), Client()
+    other.force_login(User.objects.create_superuser("overseer"))
+    maker.post(ADD, filled_in())
+    page = url("created", ApiKey.objects.get())
+    other.cookies["new_api_key"] = maker.cookies["new_api_key"].value
+    assert not TOKEN.search(other.get(page).content.decode())
+    del maker.cookies["new_api_key"]
+    assert not TOKEN.search(maker.get(page).content.decode())
+
+
+def test_the_page_of_a_new_key_takes_the_permission() -> None:
+    key, _ = keys.issue(make_project(), name="laptop")
+    assert staff("view_apikey").get(url("created", key)).status_code == 403
 
 
 def test_whatever_button_is_pressed_the_token_is_shown(admin_client: Client) -> None:
     for button in ("_save", "_addanother", "_continue", "_popup"):
-        answer = admin_client.post(ADD, filled_in(**{button: "1"}))
-        assert "cannot be shown again" in answer.content.decode()
+        answer = admin_client.post(ADD, filled_in(**{button: "1"}), follow=True)
+        assert TOKEN.search(answer.content.decode())
 
 
 def test_the_default_project_is_proposed(admin_client: Client) -> None:
@@ -88,7 +134,8 @@ def test_the_default_project_is_proposed(admin_client: Client) -> None:
 
 
 def test_a_key_may_expire(admin_client: Client) -> None:
-    answer = admin_client.post(ADD, filled_in(expires_at_0="2031-02-03", expires_at_1="04:05:06"))
+    expires = filled_in(expires_at_0="2031-02-03", expires_at_1="04:05:06")
+    answer = admin_client.post(ADD, expires, follow=True)
     assert "until 2031-02-03 04:05 UTC" in answer.content.decode()
 
 

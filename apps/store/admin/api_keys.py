@@ -1,4 +1,4 @@
-"""API keys: made and revoked here. A token is on one page, once: in no log, cookie or session."""
+"""API keys: made and revoked here. A token is on one page, once, and readable nowhere else."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
 
 from apps.store import keys
+from apps.store.admin import new_tokens
 from apps.store.admin.display import badge, moment
 from apps.store.models import ApiKey, Project
 
@@ -109,6 +111,15 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     def revoked(self, key: ApiKey) -> str:
         return moment(key.revoked_at)
 
+    def get_urls(self) -> list[URLPattern]:
+        created = self.admin_site.admin_view(self.created_view)
+        revoke = self.admin_site.admin_view(self.revoke_view)
+        return [
+            path("<path:object_id>/created/", created, name="store_apikey_created"),
+            path("<path:object_id>/revoke/", revoke, name="store_apikey_revoke"),
+            *super().get_urls(),
+        ]
+
     # --- Making one -----------------------------------------------------------------------------
 
     def get_form(
@@ -120,7 +131,7 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        # The page after this one shows the token, whichever button was pressed.
+        # The page after this one shows the token: no other way on.
         others = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **others})
 
@@ -136,13 +147,34 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the token in the answer itself: a message would put it into a cookie."""
+        """Lead to the page that shows the token, whichever button was pressed."""
+        page = reverse("admin:store_apikey_created", args=[obj.pk])
+        answer = HttpResponseRedirect(page)
+        token = request._gateway_token  # type: ignore[attr-defined]
+        new_tokens.put(request, answer, token, page=page)
+        return answer
+
+    @method_decorator(require_GET)
+    @method_decorator(never_cache)
+    def created_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The new key with its token; without it from the second time on, and for anybody else."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        key = self._found(request, object_id)
         context = {
-            **self._context(request, obj),
-            "title": f"API key for {obj.name}",
-            "token": request._gateway_token,  # type: ignore[attr-defined]
+            **self._context(request, key),
+            "title": f"API key for {key.name}",
+            "token": new_tokens.take(request),
         }
-        return TemplateResponse(request, "admin/store/apikey/created.html", context)
+        answer = TemplateResponse(request, "admin/store/apikey/created.html", context)
+        new_tokens.forget(request, answer)
+        return answer
+
+    def _found(self, request: HttpRequest, object_id: str) -> ApiKey:
+        key = self.get_object(request, unquote(object_id))
+        if key is None:
+            raise Http404("No such API key.")
+        return key
 
     def _context(self, request: HttpRequest, key: ApiKey) -> dict[str, Any]:
         shared = {"opts": self.opts, "key": key, "media": self.media}
@@ -150,17 +182,8 @@ class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
 
     # --- Revoking -------------------------------------------------------------------------------
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.revoke_view)
-        return [
-            path("<path:object_id>/revoke/", view, name="store_apikey_revoke"),
-            *super().get_urls(),
-        ]
-
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        key = self.get_object(request, unquote(object_id))
-        if key is None:
-            raise Http404("No such API key.")
+        key = self._found(request, object_id)
         if not super().has_change_permission(request, key):
             raise PermissionDenied
         if request.method == "POST":
