@@ -112,7 +112,8 @@ class ApiSettings(SettingsGroup):
     )
     METRICS_TOKEN = Setting(
         "",
-        "Bearer token for /metrics. Without it, only this machine can read them.",
+        "Bearer token for /metrics, and for the reasons in /ready. Without it, only this machine can "
+        "read them.",
         secret=True,
     )
     OTEL_EXPORTER_OTLP_ENDPOINT = Setting(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import structlog
 from django.http import HttpRequest, HttpResponse
 
 from apps import metering
@@ -34,6 +35,10 @@ from apps.tools.base import ToolUnavailable
 from apps.tools.code_interpreter.dispatch import nodes
 from apps.tools.code_interpreter.setup import hosts_sandboxes
 
+log = structlog.stdlib.get_logger(__name__)
+
+OK, DOWN = "ok", "unavailable"
+
 
 async def health(request: HttpRequest) -> HttpResponse:
     """The process is alive: no I/O."""
@@ -41,7 +46,8 @@ async def health(request: HttpRequest) -> HttpResponse:
 
 
 async def ready(request: HttpRequest) -> HttpResponse:
-    """Whether requests can be served; 503 names what is down."""
+    """Whether requests can be served; 503 names what is down. Why it is down, and what the nodes
+    are that run code, is for operators: reasons have addresses in them."""
     checks: dict[str, Callable[[], Awaitable[object]]] = {
         "database": lambda: in_thread(ping_database),
         "upstream": list_models,
@@ -52,17 +58,41 @@ async def ready(request: HttpRequest) -> HttpResponse:
         checks["broker"] = lambda: asyncio.to_thread(ping_broker)
     results = await asyncio.gather(*(_state(check) for check in checks.values()))
     states = dict(zip(checks, results, strict=True))
+    reasons.note({name: state for name, state in states.items() if state != OK})
     if process.draining:
         states["process"] = "draining"
-    down = [name for name, state in states.items() if state != "ok"]
+    down = [name for name, state in states.items() if state != OK]
+    may_know = _is_operator(request)
     body: dict[str, object] = {
-        "status": "unavailable" if down else "ok",
+        "status": DOWN if down else OK,
         "down": down,
-        "checks": states,
+        "checks": states if may_know else {name: DOWN if name in down else OK for name in states},
     }
     if hosts_sandboxes():
-        body["code_interpreter"] = await _sandbox_nodes()
+        nodes_or_reason = await _sandbox_nodes()
+        runs_code = OK if _usable(nodes_or_reason) else DOWN
+        body["code_interpreter"] = nodes_or_reason if may_know else runs_code
     return json_reply(body, status=503 if down else 200)
+
+
+class Reasons:
+    """Why something is down, in the log: once, however often probes ask, until it is another."""
+
+    def __init__(self) -> None:
+        self._noted: Mapping[str, str] = {}
+
+    def note(self, reasons: Mapping[str, str]) -> None:
+        """``reasons`` by the names of the checks that failed."""
+        if reasons == self._noted:
+            return
+        self._noted = reasons
+        if reasons:
+            log.warning("not ready", **reasons)
+        else:
+            log.warning("ready again")
+
+
+reasons = Reasons()
 
 
 async def _sandbox_nodes() -> list[dict[str, Any]] | str:
@@ -78,7 +108,7 @@ async def _sandbox_nodes() -> list[dict[str, Any]] | str:
 
 async def metrics(request: HttpRequest) -> HttpResponse:
     """What was counted, for Prometheus: for this machine, and whoever has the token."""
-    if not _may_read_metrics(request):
+    if not _is_operator(request):
         reply = error_reply(
             Unauthenticated(
                 "Metrics are for this machine, or for 'Authorization: Bearer <token>' with the "
@@ -98,7 +128,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
 
 def _measure(nodes: list[dict[str, Any]] | str) -> None:
     """The interpreters of all nodes: no server process has them, so whichever is read asks."""
-    usable = [node for node in nodes if isinstance(node, dict) and node["usable"]]
+    usable = _usable(nodes)
 
     def total(name: str) -> float:
         return float(sum(node[name] for node in usable))
@@ -111,7 +141,12 @@ def _measure(nodes: list[dict[str, Any]] | str) -> None:
     numbers.sandbox_queue.set(total("queued"))
 
 
-def _may_read_metrics(request: HttpRequest) -> bool:
+def _usable(nodes: list[dict[str, Any]] | str) -> list[dict[str, Any]]:
+    return [node for node in nodes if isinstance(node, dict) and node["usable"]]
+
+
+def _is_operator(request: HttpRequest) -> bool:
+    """This machine, or whoever has the token of the metrics. API keys belong to projects."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if conf.METRICS_TOKEN and scheme.lower() == "bearer":
         return hmac.compare_digest(token.strip().encode(), conf.METRICS_TOKEN.encode())
@@ -125,4 +160,4 @@ async def _state(check: Callable[[], Awaitable[object]]) -> str:
         return "no answer in time"
     except (StoreUnavailable, UpstreamError, DependencyDown) as exc:
         return str(exc) or type(exc).__name__
-    return "ok"
+    return OK
