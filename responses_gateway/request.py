@@ -5,20 +5,20 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from daphne.http_protocol import WebRequest
 from twisted.internet.interfaces import IPushProducer
-from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
 from apps.api.bodies import is_upload
 from responses_gateway.envelopes import envelope
+from responses_gateway.heads import Head
 
-LINGER = 10.0
-"""Seconds for which a client may go on sending a body that was refused."""
-
-RESPONSES.setdefault(426, b"Upgrade Required")  # Twisted does not know it
+PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+WITHOUT_BODY = frozenset({204, 304})
 
 
 @implementer(IPushProducer)
@@ -46,18 +46,28 @@ class Flow:
 
 
 class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
-    """One request: bounds the body while it arrives, and the response by what the client reads."""
+    """One request: bounds the body while it arrives, and the response by what the client reads.
+
+    The ways of a request into the application and of its answer back are written out here: Twisted
+    and Daphne keep headers in objects, each checked three times, and write an answer in pieces.
+    """
 
     # Daphne's keys of its table; it has the same in Python.
     __hash__, __eq__ = object.__hash__, object.__eq__
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Forms are the application's: Twisted would read them a second time, into memory.
-        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
+    def __init__(self, channel: Any, head: Head) -> None:
+        super().__init__(channel)
+        self.head = head
         self.flow = Flow()
         self.received = 0
         self.refused = False
-        self.is_upload = False  # whether the body may be a file for the API
+        # Whether the body may be a file for the API.
+        self.is_upload = head.target.startswith(b"/v1/") and is_upload(
+            head.first.get(b"content-type", b"")
+        )
+        self._response_started = False
+        self.opening = b""  # of the answer: written with the first piece of its body
+        self.in_chunks = self.has_body = True
 
     # -- body limit --------------------------------------------------------------------------------
 
@@ -69,9 +79,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
         return self.server.max_body_bytes, "GATEWAY_MAX_BODY_BYTES"
 
     def gotLength(self, length: int | None) -> None:
-        """The headers are known. The path is the channel's until the body is there."""
-        media_type = self.requestHeaders.getRawHeaders(b"content-type", [b""])[0]
-        self.is_upload = self.channel._path.startswith(b"/v1/") and is_upload(media_type)
+        """The headers are known."""
         too_large = length is not None and length > self.limit[0]
         super().gotLength(0 if too_large else length)
         if too_large:
@@ -85,64 +93,115 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
         if not self.refused:
             super().handleContentChunk(data)
 
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self.refused:
-            self.channel.loseConnection()
-        else:
-            super().requestReceived(command, path, version)
-
     def refuse(self) -> None:
-        """Answer 413 at once, and read on for a moment without keeping anything.
-
-        Closing while the client sends would reset the connection, and with it the answer.
-        """
+        """Answer 413 at once."""
         self.refused = True
-        self.requestHeaders.removeHeader(b"expect")  # no "100 Continue" after the answer
         limit, setting = self.limit
         message = f"The request body is larger than {limit} bytes ({setting})."
-        body, headers = envelope("request_too_large", message, kind="invalid_request_error")
-        headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        self.channel.writeHeaders(b"HTTP/1.1", b"413", b"Content Too Large", headers)
-        self.channel.write(body)
-        transport = self.channel.transport
-        transport.loseWriteConnection()
-        asyncio.get_running_loop().call_later(LINGER, transport.abortConnection)
+        self.channel.refuse(b"413 Content Too Large", "request_too_large", message)
+        self.channel.linger()
 
-    # -- WebSockets --------------------------------------------------------------------------------
+    # -- to the application ------------------------------------------------------------------------
 
-    def process(self) -> Any:
-        upgrade = self.requestHeaders.getRawHeaders(b"upgrade", [b""])[0]
-        if upgrade.lower() == b"websocket":
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is there."""
+        if self.refused:
+            self.channel.loseConnection()
+            return
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, _, self.query_string = path.partition(b"?")
+        self.process()
+
+    def process(self) -> None:
+        if self.head.first.get(b"upgrade", b"").lower() == b"websocket":
             # Clients that prefer WebSockets take this one answer as final and go on over HTTP.
             self.answer_error(
                 426, "websocket_not_supported", "WebSockets are not supported: use HTTP."
             )
-            return None
-        return super().process()
+            return
+        if hasattr(self.client, "host"):  # not so for a UNIX socket
+            self.client_addr = [str(self.client.host), self.client.port]
+            self.server_addr = [str(self.host.host), self.host.port]
+        self.application_queue = self.server.create_application(self, self._scope())
+        self.content.seek(0)
+        more = True
+        while more:
+            piece = self.content.read(self.server.request_buffer_size)
+            more = len(piece) == self.server.request_buffer_size
+            self.application_queue.put_nowait(
+                {"type": "http.request", "body": piece, "more_body": more}
+            )
 
-    # -- back-pressure -----------------------------------------------------------------------------
+    def _scope(self) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "http_version": self.clientproto[5:].decode(),
+            "method": self.method.decode(),
+            "path": unquote(self.path.decode()),
+            "raw_path": self.path,
+            "root_path": self.server.root_path,
+            "scheme": "http",
+            "query_string": self.query_string,
+            "headers": self.head.headers,
+            "client": self.client_addr,
+            "server": self.server_addr,
+        }
+
+    # -- from the application ----------------------------------------------------------------------
 
     def handle_reply(self, message: dict[str, Any]) -> None:
+        """Send one ASGI message. Raises ValueError for one that may not come now."""
         if self.finished or self.channel is None:
             return
-        if message["type"] != "http.response.body":
-            super().handle_reply(message)
-            return
-        more, transport = message.get("more_body"), self.channel.transport
+        if message["type"] == "http.response.start" and not self._response_started:
+            self.opening = self._opening(message["status"], message.get("headers", ()))
+            self._response_started = True
+        elif message["type"] == "http.response.body" and self._response_started:
+            self._write(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise ValueError(f"{message['type']} may not be sent now")
+
+    def _opening(self, status: int, headers: Any) -> bytes:
+        """The first lines of the answer; settles how its body is told from what comes after."""
+        lines = [b"%b %d %b" % (self.clientproto, status, PHRASES.get(status, b"Unknown"))]
+        lines += [b"%b: %b" % (name, value) for name, value in headers]
+        names = {name.lower() for name, _ in headers}
+        if b"server" not in names:
+            lines.append(b"server: " + self.server.server_name.encode())
+        self.has_body = self.method != b"HEAD" and status not in WITHOUT_BODY
+        self.in_chunks = (
+            self.has_body
+            and b"content-length" not in names
+            and self.clientproto == b"HTTP/1.1"  # for others the end is that of the connection
+        )
+        if self.in_chunks:
+            lines.append(b"transfer-encoding: chunked")
+        if not self.channel.persistent:
+            lines.append(b"connection: close")
+        opening = b"\r\n".join([*lines, b"", b""])
+        if opening.count(b"\n") != len(lines) + 1 or opening.count(b"\r") != len(lines) + 1:
+            raise ValueError("a header of the response has a line break")
+        return opening
+
+    def _write(self, body: bytes, *, more: bool) -> None:
+        """What belongs to one message leaves in one piece."""
         if more and self.producer is None:
             self.registerProducer(self.flow, True)
         elif not more and self.producer is not None:
             self.unregisterProducer()
-        if more and self.chunked:  # it has begun: all that is left to do is this
-            if body := message["body"]:
-                transport.write(b"%x\r\n%b\r\n" % (len(body), body))
-            return
-        holds = transport.hold()  # headers and body, or the last chunk and the end
-        try:
-            super().handle_reply(message)
-        finally:
-            if holds:
-                transport.release()
+        if self.in_chunks:
+            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                data += b"0\r\n\r\n"
+        else:
+            data = body if self.has_body else b""
+        if self.opening:
+            data, self.opening = self.opening + data, b""
+            self.startedWriting = 1
+        if data:
+            self.channel.transport.write(data)
+        if not more:
+            self.finish()
 
     def unregisterProducer(self) -> None:
         self.flow.resumeProducing()

@@ -178,11 +178,9 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send one message; returns when the client has taken most of what was sent before."""
-        if isinstance(protocol, Request) and message["type"] == "http.response.body":
-            protocol.handle_reply(message)
+        protocol.handle_reply(message)
+        if protocol.flow.paused is not None:
             await protocol.flow.wait()
-        else:
-            await super().handle_reply(protocol, message)
 
     # -- start -------------------------------------------------------------------------------------
 

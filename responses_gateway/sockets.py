@@ -18,34 +18,13 @@ class DirectSocket(Server):  # type: ignore[misc]  # Twisted's is not typed
     """A client's connection. What its socket does not take, and what fails, goes Twisted's way,
     which pauses the producer and notices the end."""
 
-    _held: list[bytes] | None = None
-
-    def hold(self) -> bool:
-        """Keep what is written, to send it in one piece, until ``release``. False when that is so
-        already."""
-        if self._held is not None:
-            return False
-        self._held = []
-        return True
-
-    def release(self) -> None:
-        held, self._held = self._held, None
-        if held:
-            self._send(b"".join(held))
-
     def write(self, data: bytes) -> None:
-        if self._held is not None:
-            self._held.append(data)
-        else:
-            self._send(data)
-
-    def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        self.write(b"".join(iovec))
-
-    def _send(self, data: bytes) -> None:
         if self.connected and not (self.dataBuffer or self._tempDataLen or self._writeDisconnected):
             sent = self.writeSomeData(data)
             if isinstance(sent, int):
                 data = data[sent:]
         if data:
             super().write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))

@@ -28,22 +28,13 @@ class Loop:
         self.writers.remove(writer)
 
 
-class Counted(DirectSocket):
-    sends = 0
-
-    def writeSomeData(self, data: bytes) -> int | Exception:  # noqa: N802 - Twisted's name
-        self.sends += 1
-        sent: int | Exception = super().writeSomeData(data)
-        return sent
-
-
 class Pair:
     def __init__(self) -> None:
         install_event_loop()
         ours, self.client = socket.socketpair()
         ours.setblocking(False)
         self.loop = Loop()
-        self.direct = Counted(ours, None, ("client", 0), None, 0, self.loop)
+        self.direct = DirectSocket(ours, None, ("client", 0), None, 0, self.loop)
 
     def read(self, size: int) -> bytes:
         """So many bytes, with what the loop does meanwhile."""
@@ -71,17 +62,6 @@ def test_what_the_socket_takes_needs_no_turn_of_the_loop(pair: Pair) -> None:
     pair.direct.writeSequence([b"two ", b"three"])
     assert pair.loop.writers == []
     assert pair.read(13) == b"one two three"
-
-
-def test_what_belongs_together_is_sent_together(pair: Pair) -> None:
-    assert pair.direct.hold()
-    pair.direct.write(b"head ")
-    assert not pair.direct.hold()
-    pair.direct.writeSequence([b"and ", b"body"])
-    assert pair.direct.sends == 0
-    pair.direct.release()
-    assert pair.direct.sends == 1
-    assert pair.read(13) == b"head and body"
 
 
 def test_what_the_socket_does_not_take_is_sent_later_and_in_order(pair: Pair) -> None:

@@ -124,6 +124,39 @@ async def background(exchange: Exchange) -> None:
     await exchange.answer(b"running")
 
 
+async def echo(exchange: Exchange) -> None:
+    """The request as the application has it."""
+    scope = exchange.scope
+    told = {name: scope[name] for name in ("http_version", "method", "path", "client", "server")}
+    told["query"] = scope["query_string"].decode("latin-1")
+    told["headers"] = [[part.decode("latin-1") for part in header] for header in scope["headers"]]
+    await exchange.answer(json.dumps(told).encode())
+
+
+async def sized(exchange: Exchange) -> None:
+    """An answer whose length is known."""
+    headers = [(b"content-length", b"5")]
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+    await exchange.write(b"sized", more=False)
+
+
+async def empty(exchange: Exchange) -> None:
+    await exchange.answer(b"", status=204)
+
+
+async def split(exchange: Exchange) -> None:
+    """A header that would be two."""
+    headers = [(b"x-note", b"a\r\nx-more: b")]
+    await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def twice(exchange: Exchange) -> None:
+    """Starts an answer that has begun."""
+    await exchange.start()
+    await exchange.write(b"first\n")
+    await exchange.start()
+
+
 async def progress(exchange: Exchange) -> None:
     await exchange.answer(json.dumps({"sent": sent}).encode())
 
@@ -136,6 +169,11 @@ PATHS = {
     "/broken": broken,
     "/crash": crash,
     "/background": background,
+    "/echo": echo,
+    "/empty": empty,
+    "/sized": sized,
+    "/split": split,
+    "/twice": twice,
     "/progress": progress,
 }
 

@@ -26,7 +26,7 @@ def test_requests_are_counted_by_their_route_not_their_path(
     gateway.http.get(f"/v1/responses/{response['id']}")
     gateway.http.get("/v1/responses/resp_unknown")
     gateway.http.get("/no/such/path")
-    gateway.http.request("BREW", "/v1/models")
+    gateway.http.request("PROPFIND", "/v1/models")
     after = Numbers(gateway.url)
 
     def grown(**labels: str) -> float:
