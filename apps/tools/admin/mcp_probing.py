@@ -1,18 +1,15 @@
-"""The buttons that ask a server: *Test connection* and *Refresh tools*. What it answered is told
-in our words, never in its own bytes."""
+"""The buttons that ask a server: *Save and test connection*, *Save and refresh tools*. What it
+answered is told in our words, never in its own bytes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync  # noqa: TID251 - for buttons and actions
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_POST
+from django.forms import ModelForm
+from django.http import HttpRequest
 
 from apps.store import mcp_servers
 from apps.store.admin.display import seconds
@@ -28,30 +25,34 @@ else:
     Base = object
 
 
+TEST, REFRESH = "test", "refresh"
+"""Values of the buttons in submit_line.html."""
+
+
 class McpProbing(Base):
     actions = ["test_selected", "refresh_selected"]
+    save_on_top = True  # there may be hundreds of tools above the buttons at the end
 
-    def get_urls(self) -> list[URLPattern]:
-        def button(which: str, *, refresh: bool) -> URLPattern:
-            def view(request: HttpRequest, object_id: str) -> HttpResponse:
-                return self._asked(request, object_id, refresh=refresh)
+    def save_related(
+        self, request: HttpRequest, form: ModelForm[McpServer], formsets: Any, change: bool
+    ) -> None:
+        super().save_related(request, form, formsets, change)
+        request._gateway_saved = form.instance  # type: ignore[attr-defined]
 
-            return path(
-                f"<path:object_id>/{which}/",
-                require_POST(self.admin_site.admin_view(view)),
-                name=f"store_mcpserver_{which}",
-            )
-
-        return [button("test", refresh=False), button("refresh", refresh=True), *super().get_urls()]
-
-    def _asked(self, request: HttpRequest, object_id: str, *, refresh: bool) -> HttpResponse:
-        server = self.get_object(request, unquote(object_id))
-        if server is None:
-            raise Http404("No such MCP server.")
-        if not self.has_change_permission(request, server):
-            raise PermissionDenied
-        self._ask(request, [server], refresh=refresh)
-        return HttpResponseRedirect(reverse("admin:store_mcpserver_change", args=[server.pk]))
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """What was entered is saved before it is asked: here, where the transaction of that is
+        over. A server may take its time."""
+        answer = super().changeform_view(request, object_id, form_url, extra_context)
+        saved, button = getattr(request, "_gateway_saved", None), request.POST.get("_continue")
+        if saved and button in {TEST, REFRESH} and self.has_change_permission(request, saved):
+            self._ask(request, [saved], refresh=button == REFRESH)
+        return answer
 
     @admin.action(description="Test connection", permissions=["change"])
     def test_selected(self, request: HttpRequest, queryset: QuerySet[McpServer]) -> None:

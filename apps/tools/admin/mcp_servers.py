@@ -190,7 +190,7 @@ class McpServerAdmin(McpProbing, McpFiles, admin.ModelAdmin[McpServer]):
     @admin.display(description="tools listed")
     def tools_listed(self, server: McpServer) -> str:
         listed = _health(server).tools_listed_at
-        return moment(listed, precise=True) if listed else "never: press Refresh tools"
+        return moment(listed, precise=True) if listed else "never: press Save and refresh tools"
 
     @admin.display(description="arguments")
     def arguments(self, server: McpServer) -> SafeString:

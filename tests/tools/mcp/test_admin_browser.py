@@ -21,6 +21,11 @@ def page(gateway: Gateway) -> Iterator[Page]:
         yield opened
 
 
+def press(page: Page, name: str) -> None:
+    """The buttons are above the form and below it."""
+    page.get_by_role("button", name=name, exact=True).first.click()
+
+
 SUPERUSER = (
     "from django.contrib.auth.models import User;"
     "User.objects.filter(is_superuser=True).exists() or User.objects.create_superuser('root')"
@@ -34,20 +39,21 @@ def test_a_server_is_added_asked_and_restricted(page: Page, gateway: Gateway) ->
         page.get_by_label("URL:").fill(running.url())
         page.get_by_label("Bearer token:").fill("t0ken")
         page.get_by_label("Needs approval:").select_option("per_tool")
-        page.get_by_role("button", name="Save and continue editing").click()
+        press(page, "Save and test connection")
         expect(page.get_by_text("was added successfully")).to_be_visible()
+        expect(page.get_by_text("and has 2 tools.")).to_be_visible()
         assert "t0ken" not in page.content()
 
-        page.get_by_role("button", name="Test connection").click()
-        expect(page.get_by_text("and has 2 tools.")).to_be_visible()
-        page.get_by_role("button", name="Refresh tools").click()
+        page.get_by_label("Description:").fill("Toys.")
+        press(page, "Save and refresh tools")
         expect(page.get_by_text("The list has changed.")).to_be_visible()
+        expect(page.get_by_label("Description:")).to_have_value("Toys.")
 
         row = page.get_by_role("row").filter(has_text="environment")
         row.get_by_text("Description and schema").click()
         expect(row.get_by_text('"properties"').first).to_be_visible()
         row.get_by_role("checkbox").first.uncheck()
-        page.get_by_role("button", name="Save", exact=True).click()
+        press(page, "Save")
 
     listed = page.get_by_role("row").filter(has_text="shown")
     expect(listed.get_by_text("works")).to_be_visible()
@@ -62,8 +68,7 @@ def test_a_long_name_leaves_the_switches_in_a_narrow_window(page: Page, gateway:
         page.goto(f"{gateway.url}/admin/store/mcpserver/add/")
         page.get_by_label("Label:").fill("long")
         page.get_by_label("URL:").fill(running.url())
-        page.get_by_role("button", name="Save and continue editing").click()
-        page.get_by_role("button", name="Refresh tools").click()
+        press(page, "Save and refresh tools")
         expect(page.get_by_text("it listed 3 tools")).to_be_visible()
     page.set_viewport_size({"width": 600, "height": 900})
     row = page.get_by_role("row").filter(has_text="looks_everywhere_")

@@ -268,8 +268,10 @@ def said(answer: Any) -> list[str]:
 def test_the_connection_is_tested(admin_client: Client) -> None:
     with OnHttp(toys().streamable_http_app()) as running:
         server = make_mcp_server("toys", url=running.url())
-        answer = admin_client.post(url("test", server), follow=True)
-    (text,) = said(answer)
+        fields = filled_in(url=running.url(), _continue="test")
+        answer = admin_client.post(url("change", server), fields, follow=True)
+    saved, text = said(answer)
+    assert "was changed successfully" in saved
     assert text.startswith("MCP server toys: it answered after ")
     assert text.endswith("and has 2 tools.")
     assert mcp_servers.tools_of(server.pk) == []
@@ -280,19 +282,40 @@ def test_the_connection_is_tested(admin_client: Client) -> None:
 
 def test_the_tools_are_refreshed(admin_client: Client) -> None:
     with OnHttp(toys().streamable_http_app()) as running:
-        server = make_mcp_server("toys", url=running.url())
-        (first,) = said(admin_client.post(url("refresh", server), follow=True))
-        (second,) = said(admin_client.post(url("refresh", server), follow=True))
+        fields = filled_in(url=running.url(), _continue="refresh")
+        (_, first) = said(admin_client.post(ADD, fields, follow=True))
+        (_, second) = said(admin_client.post(url("change", stored()), fields, follow=True))
     assert first.endswith("The list has changed.")
     assert second.endswith("Nothing has changed.")
-    assert len(mcp_servers.tools_of(server.pk)) == 2
+    assert len(mcp_servers.tools_of(stored().pk)) == 2
+
+
+@pytest.mark.parametrize("button", ["test", "refresh"])
+def test_what_was_entered_is_saved_and_asked(button: str, admin_client: Client) -> None:
+    with OnHttp(toys().streamable_http_app(), token="t0ken") as running:
+        server = make_mcp_server("toys", bearer_token=Secret("wrong"))
+        entered = {"url": running.url(), "bearer_token_new": "t0ken", "description": "Toys."}
+        fields = filled_in(**entered, _continue=button)
+        text = said(admin_client.post(url("change", server), fields, follow=True))[-1]
+    assert "2 tools" in text
+    assert (stored().url, stored().description) == (running.url(), "Toys.")
+
+
+def test_what_cannot_be_saved_is_not_asked(admin_client: Client) -> None:
+    with OnHttp(toys().streamable_http_app()) as running:
+        server = make_mcp_server("toys", url=running.url())
+        fields = filled_in(url=running.url(), concurrency="none", _continue="test")
+        answer = admin_client.post(url("change", server), fields)
+    assert "concurrency" in errors(answer)
+    assert said(answer) == []
 
 
 def test_a_failure_is_told_in_our_words(admin_client: Client) -> None:
     with OnHttp(toys().streamable_http_app(), token="t0ken") as running:
         server = make_mcp_server("toys", url=running.url(), bearer_token=Secret("wrong"))
-        answer = admin_client.post(url("test", server), follow=True)
-    assert "HTTP 401" in said(answer)[0]
+        fields = filled_in(url=running.url(), _continue="test")
+        answer = admin_client.post(url("change", server), fields, follow=True)
+    assert "HTTP 401" in said(answer)[-1]
     assert "secret of the tester" not in answer.content.decode()
     assert "last try failed" in answer.content.decode()
 
@@ -311,15 +334,17 @@ def test_secrets_that_cannot_be_decrypted_are_said(
 ) -> None:
     server = make_mcp_server("toys", bearer_token=Secret("t0ken"))
     settings.GATEWAY_ENCRYPTION_KEYS = []
-    (text,) = said(admin_client.post(url("test", server), follow=True))
+    fields = filled_in(_continue="test")
+    text = said(admin_client.post(url("change", server), fields, follow=True))[-1]
     assert "cannot be decrypted" in text
 
 
-@pytest.mark.parametrize("button", ["test", "refresh"])
-def test_buttons_need_a_post_and_the_permission(button: str, admin_client: Client) -> None:
+def test_who_may_only_look_or_add_has_no_buttons() -> None:
     server = make_mcp_server("toys")
-    assert admin_client.get(url(button, server)).status_code == 405
-    assert staff("view_mcpserver").post(url(button, server)).status_code == 403
+    client = staff("view_mcpserver", "add_mcpserver")
+    for page in (url("change", server), ADD):
+        assert "Save and test" not in client.get(page).content.decode()
+    assert client.post(url("change", server), filled_in(_continue="test")).status_code == 403
 
 
 # --- Files ----------------------------------------------------------------------------------------
@@ -375,8 +400,7 @@ def test_the_list_costs_the_same_whatever_its_length(
         assert admin_client.get(LIST).status_code == 200
 
 
-def test_who_may_only_look_sees_no_secret_and_no_buttons() -> None:
+def test_who_may_only_look_sees_no_secret() -> None:
     server = make_mcp_server("toys", bearer_token=Secret("hush"))
     page = staff("view_mcpserver").get(url("change", server)).content.decode()
     assert "hush" not in page
-    assert "Test connection" not in page
