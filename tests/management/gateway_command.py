@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it has no stubs
 
-from tests.programs import Program, eventually
+from tests.programs import ROOT, Program, eventually
 
 FAKE_VLLM = f"{sys.executable} {Path(__file__).with_name('fake_vllm.py')}"
 
@@ -37,7 +38,15 @@ class Serve(Program):
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         command = [sys.executable, "manage.py", "serve", "--port", "0", *arguments]
-        super().__init__(command, env=environment(folder, **settings))
+        self.environment = environment(folder, **settings)
+        super().__init__(command, env=self.environment)
+
+    def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command beside it, with the same settings."""
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
 
     @property
     def url(self) -> str:

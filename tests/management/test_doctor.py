@@ -23,6 +23,7 @@ from redis import Redis
 from apps.api.management import diagnosis, vllm
 from apps.api.management.code_diagnosis import code_interpreter
 from apps.api.management.diagnosis import State, of_model
+from apps.api.management.running import upstream_of_running, upstream_told
 from apps.api.upstream.capabilities import Capability as Kind
 from apps.api.upstream.capabilities import Finding
 from apps.store.models import Capability
@@ -123,6 +124,18 @@ def test_an_upstream_can_be_named(upstream: ScriptedVLLM, settings: Settings) ->
     settings.GATEWAY_UPSTREAM_URL = ""
     output, status = doctor("--upstream", upstream.url)
     assert (lines(output)["upstream"][0], status) == ("ok", 0)
+
+
+def test_a_serve_that_runs_tells_its_own(
+    upstream: ScriptedVLLM, settings: Settings, tmp_path: Path
+) -> None:
+    settings.GATEWAY_UPSTREAM_URL, settings.DATA_DIR = "", tmp_path
+    with upstream_told(tmp_path, f"{upstream.url}/v1"):
+        assert lines(doctor()[0])["upstream"] == ("ok", f"{upstream.url}/v1, vLLM 0.32.0")
+        with upstream_told(tmp_path, "http://another.example.org/v1"):
+            assert upstream_of_running(tmp_path) == f"{upstream.url}/v1"
+    settings.GATEWAY_UPSTREAM_URL = ""
+    assert lines(doctor()[0])["upstream"][0] == "fault"
 
 
 # --- What can be wrong ----------------------------------------------------------------------------
@@ -253,7 +266,7 @@ def test_a_broker_that_refuses_the_password(
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("", "None is configured here. Set GATEWAY_UPSTREAM_URL, or give --upstream URL"),
+        ("", "no `serve` runs here whose own could be asked. Start it, set GATEWAY_UPSTREAM_URL"),
         (f"http://{NOWHERE}", "Check that vLLM runs, and GATEWAY_UPSTREAM_URL."),
     ],
 )

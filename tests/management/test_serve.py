@@ -94,6 +94,14 @@ def test_the_demo_is_called_a_demo(demo: Serve) -> None:
     assert httpx.get(f"{demo.url}/v1/models").json()["data"][0]["id"] == "demo"
 
 
+def test_doctor_asks_the_demo_that_runs(demo: Serve) -> None:
+    url = demo.line("[demo] ").split()[-1]
+    done = demo.manage("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (told,) = [line.split() for line in done.stdout.splitlines() if " upstream " in line]
+    assert told[:3] == ["ok", "upstream", f"{url},"]
+
+
 def test_the_login_link_opens_the_admin_once(demo: Serve) -> None:
     link = demo.login_link
     with httpx.Client(follow_redirects=True, timeout=30) as browser:

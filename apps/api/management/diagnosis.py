@@ -131,8 +131,8 @@ async def upstream() -> tuple[list[Check], Survey | None]:
     """The server, its models, and what each of them can do."""
     if not conf.UPSTREAM_URL:
         advice = (
-            "None is configured here. Set GATEWAY_UPSTREAM_URL, or give --upstream URL as `serve` "
-            "has it."
+            "None is configured here, and no `serve` runs here whose own could be asked. Start it, "
+            "set GATEWAY_UPSTREAM_URL, or give --upstream URL."
         )
         return [_fault("upstream", advice)], None
     if not is_server_url(conf.UPSTREAM_URL):

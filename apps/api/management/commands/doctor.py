@@ -11,10 +11,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
+from apps.api.conf import conf
 from apps.api.management import diagnosis
 from apps.api.management.code_diagnosis import code_interpreter
 from apps.api.management.diagnosis import Check, State
 from apps.api.management.mcp_diagnosis import mcp_servers
+from apps.api.management.running import upstream_of_running
 from apps.api.upstream.capabilities import Survey
 from apps.store.capabilities import remember
 
@@ -25,11 +27,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="Write one JSON object.")
-        parser.add_argument("--upstream", metavar="URL", help="Default: GATEWAY_UPSTREAM_URL.")
+        parser.add_argument(
+            "--upstream",
+            metavar="URL",
+            help="Default: GATEWAY_UPSTREAM_URL, or that of the `serve` that runs on this data folder.",
+        )
 
     def handle(self, **options: Any) -> None:
-        if options["upstream"]:
-            settings.GATEWAY_UPSTREAM_URL = options["upstream"]
+        of_serve = upstream_of_running(settings.DATA_DIR)
+        settings.GATEWAY_UPSTREAM_URL = options["upstream"] or conf.UPSTREAM_URL or of_serve or ""
         # A pool would wait instead of telling why the database does not answer.
         connection.settings_dict["OPTIONS"].pop("pool", None)
         database = diagnosis.database()

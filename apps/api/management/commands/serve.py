@@ -22,6 +22,7 @@ from apps.api.management.background_check import check_models
 from apps.api.management.listening import CannotListenError, free_port, listen
 from apps.api.management.mcp_config import import_mcp
 from apps.api.management.numbers import numbers_folder
+from apps.api.management.running import upstream_told
 from apps.api.management.supervisor import Helper, OwnUpstream, Plan, Supervisor
 from apps.api.management.terminal import Terminal
 from apps.api.upstream.client import base_url
@@ -87,6 +88,7 @@ class Command(BaseCommand):
             settings.GATEWAY_UPSTREAM_URL, settings.GATEWAY_UPSTREAM_API_KEY = url, key
             self.prepare(options["mcp_config"])
             numbers = stack.enter_context(numbers_folder(settings.DATA_DIR))
+            stack.enter_context(upstream_told(settings.DATA_DIR, url))
             local = local_url(options["host"], port)
             env = self.environment(options, url, key, local)
             plan = Plan(
