@@ -68,9 +68,17 @@ def test_events() -> None:
 
 def test_error_codes() -> None:
     code = "".join(SOURCES.values())
-    raised = set(re.findall(r'\bcode="([a-z_]+)"', code)) | CODES
+    raised = set(re.findall(r'\bcode="([a-z_]+)"', code)) | CODES | codes_of_the_server()
     listed = {word for cells in markdown.table(API, "Errors") for word in words(cells[1])}
     assert raised <= listed
+
+
+def codes_of_the_server() -> set[str]:
+    """What is refused before it reaches the application: a status or its line, then the code."""
+    server = "".join(path.read_text() for path in (ROOT / "responses_gateway").glob("*.py"))
+    found = set(re.findall(r'(?:answer_error|refuse)\(\s*b?"?\d{3}[^,]*, "([a-z_]+)"', server))
+    assert "request_too_large" in found
+    return found
 
 
 def test_commands_and_their_options() -> None:
