@@ -148,6 +148,17 @@ def test_the_site_bears_the_products_name() -> None:
     assert "Django administration" not in html
 
 
+@pytest.mark.parametrize("page", ["/admin/", "/v1/docs"])
+def test_pages_name_their_icon(page: str, admin_client: Client) -> None:
+    named = '<link rel="icon" type="image/svg+xml" href="/static/store/icon.svg">'
+    assert admin_client.get(page, follow=True).content.decode().count(named) == 1
+
+
+def test_browsers_that_guess_find_the_icon() -> None:
+    answer = Client().get("/favicon.ico", follow=True)
+    assert (answer.status_code, answer["Content-Type"]) == (200, "image/svg+xml")
+
+
 def test_an_error_says_where_its_reason_is(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
