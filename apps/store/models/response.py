@@ -21,15 +21,21 @@ class Response(models.Model):
     """
 
     id = models.CharField(max_length=64, primary_key=True)
-    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="responses")
+    # Every response pays for each index: those of columns are left out where one in Meta serves as
+    # well, also because PostgreSQL would get two of them for a text.
+    project = models.ForeignKey(
+        Project, on_delete=models.PROTECT, related_name="responses", db_index=False
+    )
     api_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="+")
-    request_id = models.CharField(max_length=128, blank=True, db_index=True)
+    request_id = models.CharField(max_length=128, blank=True)
 
     # The chain. A root's ``root`` is itself; ``used_at`` means something there only.
     previous = models.ForeignKey(
         "self", null=True, on_delete=models.DO_NOTHING, related_name="+", db_index=False
     )
-    root = models.ForeignKey("self", on_delete=models.DO_NOTHING, related_name="chain")
+    root = models.ForeignKey(
+        "self", on_delete=models.DO_NOTHING, related_name="chain", db_index=False
+    )
     used_at = models.DateTimeField(
         help_text="Last use of the chain (on its root): retention counts from here."
     )
@@ -68,6 +74,8 @@ class Response(models.Model):
         indexes = [
             models.Index(fields=["project", "-created_at"], name="response_by_project"),
             models.Index(fields=["-created_at"], name="response_by_time"),
+            models.Index(fields=["request_id"], name="response_by_request"),
+            models.Index(fields=["root"], name="response_by_root"),
             models.Index(
                 fields=["owner"], name="response_running", condition=Q(status__in=RUNNING)
             ),
@@ -112,15 +120,18 @@ class StoredItem(models.Model):
     INPUT, OUTPUT = 0, 1
 
     id = models.BigAutoField(primary_key=True)
-    response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="items")
+    response = models.ForeignKey(
+        Response, on_delete=models.CASCADE, related_name="items", db_index=False
+    )
     direction = models.PositiveSmallIntegerField(choices=[(INPUT, "input"), (OUTPUT, "output")])
     position = models.PositiveIntegerField()
-    item_id = models.CharField(max_length=128, db_index=True)
+    item_id = models.CharField(max_length=128)
     kind = models.CharField(max_length=64)
     payload = models.TextField(help_text="The item's JSON text.")
 
     class Meta:
         default_permissions = ()
+        indexes = [models.Index(fields=["item_id"], name="item_by_id")]
         constraints = [
             models.UniqueConstraint(
                 fields=["response", "direction", "position"], name="item_position_unique"
