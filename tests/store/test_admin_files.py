@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,16 @@ def make_container(project: Project, key: str = "cntr_1") -> str:
         blob=blob(b"abc"),
         most=Room(1, 3),
     )
+    record_run(f"ci_of_{key}", "resp_1", container=key)
+    return key
+
+
+def record_run(key: str, response: str, *, container: str = "cntr_1") -> None:
     containers.record_code_run(
         CodeRun(
-            id=f"ci_of_{key}",
-            container_id=key,
-            response_id="resp_1",
+            id=key,
+            container_id=container,
+            response_id=response,
             outcome="error",
             duration_ms=1500,
             node="node-1",
@@ -100,7 +106,6 @@ def make_container(project: Project, key: str = "cntr_1") -> str:
             output=SECRET,
         )
     )
-    return key
 
 
 def body(answer: Any) -> bytes:
@@ -139,6 +144,18 @@ def test_those_who_may_see_it_but_not_the_page_get_nothing(project: Project) -> 
         reverse("admin:store_container_file", args=["cntr_1", "cfile_of_cntr_1"]),
     ):
         assert client.get(url).status_code == 403, url
+
+
+def test_a_container_leads_to_the_responses_that_ran_code_in_it(
+    admin_client: Client, project: Project
+) -> None:
+    make_container(project)
+    for number in range(50):
+        record_run(f"ci_{number}", f"resp_{number // 2}")
+    shown = page(admin_client, reverse("admin:store_container_change", args=["cntr_1"]))
+    links = re.findall(r'<a href="[^"]*/store/response/\w+/change/">(\w+)</a>', shown)
+    assert links == [f"resp_{number}" for number in range(24, 4, -1)]
+    assert "and earlier ones" in shown
 
 
 def test_payload_is_text(admin_client: Client, project: Project) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
@@ -181,6 +182,18 @@ def test_the_page_links_the_chain(admin_client: Client) -> None:
     html = page(admin_client, response_url(middle.id))
     for linked in (root, *branches):
         assert f'<a href="{response_url(linked.id)}">{linked.id}</a>' in html
+
+
+def test_code_leads_to_its_container_for_who_may_see_those(admin_client: Client) -> None:
+    response = make_response(body={})
+    code = {"type": "code_interpreter_call", "code": "1", "container_id": "cntr_1", "outputs": []}
+    make_items(response, code)
+    url = reverse("admin:store_container_change", args=[quote("cntr_1")])
+    link = f'in <a href="{url}">cntr_1</a>'
+    assert link in page(admin_client, response_url(response.pk))
+    shown = page(staff("view_response", "view_payload"), response_url(response.pk))
+    assert "in cntr_1" in shown
+    assert link not in shown
 
 
 def test_the_page_alone_shows_no_ancestors(admin_client: Client) -> None:

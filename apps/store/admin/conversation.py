@@ -26,12 +26,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One item, ready to be laid out. ``look`` is a class of ``store/admin.css``."""
+    """One item, ready to be laid out. ``look`` is a class of ``store/admin.css``, ``container`` the
+    id of the one in which code ran."""
 
     look: str
     title: str
     blocks: list[Block]
     note: str = ""
+    container: str = ""
     is_folded: bool = False
 
 
@@ -148,7 +150,8 @@ def code_interpreter_call(item: Item) -> Entry:
         look="call",
         title="Runs code",
         blocks=[block(item.get("code") or "", is_code=True), *map(_code_output, outputs)],
-        note=_hosted_note(item, item.get("container_id")),
+        note=_state(item),
+        container=str(item.get("container_id") or ""),
     )
 
 

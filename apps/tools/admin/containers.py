@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path, reverse
@@ -15,13 +15,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from apps.store import containers
-from apps.store.admin.display import NOTHING, badge, moment
+from apps.store.admin.display import NOTHING, badge, moment, response_link
 from apps.store.admin.downloads import Readable, attachment
 from apps.store.admin.responses import may_see_payload
 from apps.store.models import Container, ContainerFile
 from apps.tools.code_interpreter.discard import discard_containers
 
 FILES_SHOWN = 200
+RESPONSES_SHOWN = 20
 
 
 @admin.register(Container)
@@ -34,6 +35,7 @@ class ContainerAdmin(Readable):
         ("used", "created"),
         ("idle_minutes", "memory_limit"),
         ("calls", "files"),
+        "used_by",
         "contents",
     ]
     payload = ("contents",)
@@ -119,6 +121,16 @@ class ContainerAdmin(Readable):
         number = container.calls.count()
         url = f"{reverse('admin:store_codecall_changelist')}?q={container.pk}"
         return format_html('<a href="{}">{}</a>', url, number) if number else NOTHING
+
+    @admin.display(description="used by")
+    def used_by(self, container: Container) -> SafeString | str:
+        """The responses that ran code in it, the latest first."""
+        found = container.calls.values("response_id").annotate(last=Max("created_at"))
+        ids = [call["response_id"] for call in found.order_by("-last")[: RESPONSES_SHOWN + 1]]
+        links = [(response_link(pk),) for pk in ids[:RESPONSES_SHOWN]]
+        if len(ids) > RESPONSES_SHOWN:
+            links.append((SafeString("and earlier ones"),))
+        return format_html_join(SafeString("<br>"), "{}", links) or NOTHING
 
     @admin.display(description="content")
     def contents(self, container: Container) -> SafeString | str:
