@@ -9,7 +9,6 @@ is a number, which is looked at now and then. Heads are read at once (``heads.py
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from twisted.web.http import HTTPChannel
 
 from responses_gateway.envelopes import envelope
 from responses_gateway.heads import LARGEST, Head, MalformedHeadError, read_head
+from responses_gateway.request import BodyTooLargeError
 
 IDLE = 75.0  # seconds between requests: longer than proxies keep a connection that they may use
 LOOK_EVERY = 0.25  # seconds, by which limits may be late
@@ -35,6 +35,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # Twisted's is not typed
     arriving = False
     progress = 0
     due: float | None = None
+    unsent = 0  # bytes of answers, when a limit was last reached
 
     def connectionMade(self) -> None:
         # Twisted asks the kernel for each request.
@@ -72,26 +73,29 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # Twisted's is not typed
             self.setTimeout(self.factory.server.request_timeout)
 
     def timeoutConnection(self) -> None:
-        if self.arriving and not (self.requests and self.requests[-1].refused):
+        before, self.unsent = self.unsent, self.transport.unsent
+        if self.unsent != before:
+            self.setTimeout(self.timeOut)  # the client still takes an earlier answer
+        elif self.arriving:
             limit = self.factory.server.request_timeout
             message = f"The request took more than {limit:g} seconds (GATEWAY_REQUEST_TIMEOUT)."
             self.refuse(b"408 Request Timeout", "request_timeout", message)
-        super().timeoutConnection()
+        else:
+            super().timeoutConnection()
 
     # -- arrival -----------------------------------------------------------------------------------
 
-    def lineReceived(self, line: bytes) -> bool:
-        """A head has come, and may bring the beginning of a body. Whether nothing more is read."""
+    def lineReceived(self, line: bytes) -> None:
+        """A head has come."""
         if not (line := line.lstrip(b"\r\n")):
-            return False  # some clients send an empty line after a body
+            return  # some clients send an empty line after a body
         try:
             head = read_head(line + self.delimiter)
+            self._begin(self.requestFactory(self, head), head)
         except MalformedHeadError as exc:
             self.refuse(b"400 Bad Request", "bad_request", str(exc))
-            self.linger()
-            return True
-        self._begin(self.requestFactory(self, head), head)
-        return False
+        except BodyTooLargeError as exc:
+            self.refuse_body(exc)
 
     def _begin(self, request: Any, head: Head) -> None:
         self.requests.append(request)
@@ -102,7 +106,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # Twisted's is not typed
         elif head.length:
             self._maybeChooseTransferDecoder(b"Content-Length", b"%d" % head.length)
         request.gotLength(head.length)
-        if head.expects_continue and not request.refused:
+        if head.expects_continue:
             self._send100Continue()
         if head.length == 0:
             self.allContentReceived()
@@ -113,7 +117,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # Twisted's is not typed
         """A head does not come to its end."""
         message = f"The request's headers are larger than {LARGEST} bytes."
         self.refuse(b"431 Request Header Fields Too Large", "headers_too_large", message)
-        self.linger()
 
     def rawDataReceived(self, data: bytes) -> None:
         if self.arriving:
@@ -121,7 +124,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # Twisted's is not typed
             if self.progress >= PROGRESS:
                 self.progress = 0
                 self.setTimeout(self.timeOut)
-        super().rawDataReceived(data)
+        try:
+            super().rawDataReceived(data)
+        except BodyTooLargeError as exc:
+            self.refuse_body(exc)
 
     def allContentReceived(self) -> None:
         self.arriving = False
@@ -131,19 +137,24 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # Twisted's is not typed
     def _respondToBadRequestAndDisconnect(self) -> None:
         """Twisted calls this for chunks of a body that are none."""
         self.refuse(b"400 Bad Request", "bad_request", "The body's chunks are malformed.")
-        self.linger()
+
+    # -- refusals ----------------------------------------------------------------------------------
+
+    def refuse_body(self, error: BodyTooLargeError) -> None:
+        self.refuse(b"413 Content Too Large", "request_too_large", str(error))
 
     def refuse(self, status: bytes, code: str, message: str) -> None:
-        """Answer a request that has not arrived, the last one of this connection."""
+        """Answer a request that has not arrived, the last one of this connection.
+
+        Closing while the client sends would reset the connection, and with it this answer and those
+        before it. So it is read from for a moment, and nothing is kept."""
         body, headers = envelope(code, message, kind="invalid_request_error")
         headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         lines = [b"HTTP/1.1 " + status, *(b"%b: %b" % header for header in headers)]
         self.write(b"\r\n".join([*lines, b"", body]))
-
-    def linger(self) -> None:
-        """Let what was written arrive: closing while the client sends would reset the connection,
-        and with it the answer. What it sends is not kept."""
+        self.clearLineBuffer()
         self.arriving, self.dataReceived = False, lambda data: None
-        self.setTimeout(None)
+        self.setTimeout(LINGER)
+        self.transport.unregisterProducer()  # of answers: there are no more
         self.transport.loseWriteConnection()
-        asyncio.get_running_loop().call_later(LINGER, self.transport.abortConnection)
+        self.transport.resumeProducing()

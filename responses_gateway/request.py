@@ -21,6 +21,10 @@ PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 WITHOUT_BODY = frozenset({204, 304})
 
 
+class BodyTooLargeError(Exception):
+    """More came, or is announced, than the limit that the message names."""
+
+
 @implementer(IPushProducer)
 class Flow:
     """Whether a client keeps up. Twisted pauses it while more than 64 KiB wait for the socket."""
@@ -60,7 +64,6 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
         self.head = head
         self.flow = Flow()
         self.received = 0
-        self.refused = False
         # Whether the body may be a file for the API.
         self.is_upload = head.target.startswith(b"/v1/") and is_upload(
             head.first.get(b"content-type", b"")
@@ -79,35 +82,25 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
         return self.server.max_body_bytes, "GATEWAY_MAX_BODY_BYTES"
 
     def gotLength(self, length: int | None) -> None:
-        """The headers are known."""
-        too_large = length is not None and length > self.limit[0]
-        super().gotLength(0 if too_large else length)
-        if too_large:
-            self.refuse()
+        """The head is known. Raises BodyTooLargeError."""
+        self._bound(length or 0)
+        super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:
+        """Raises BodyTooLargeError."""
         self.received += len(data)
-        if not self.refused and self.received > self.limit[0]:
-            self.content.truncate(0)
-            self.refuse()
-        if not self.refused:
-            super().handleContentChunk(data)
+        self._bound(self.received)
+        super().handleContentChunk(data)
 
-    def refuse(self) -> None:
-        """Answer 413 at once."""
-        self.refused = True
+    def _bound(self, size: int) -> None:
         limit, setting = self.limit
-        message = f"The request body is larger than {limit} bytes ({setting})."
-        self.channel.refuse(b"413 Content Too Large", "request_too_large", message)
-        self.channel.linger()
+        if size > limit:
+            raise BodyTooLargeError(f"The request body is larger than {limit} bytes ({setting}).")
 
     # -- to the application ------------------------------------------------------------------------
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is there."""
-        if self.refused:
-            self.channel.loseConnection()
-            return
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, self.query_string = path.partition(b"?")
         self.process()
@@ -119,9 +112,6 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
                 426, "websocket_not_supported", "WebSockets are not supported: use HTTP."
             )
             return
-        if hasattr(self.client, "host"):  # not so for a UNIX socket
-            self.client_addr = [str(self.client.host), self.client.port]
-            self.server_addr = [str(self.host.host), self.host.port]
         self.application_queue = self.server.create_application(self, self._scope())
         self.content.seek(0)
         more = True
@@ -143,8 +133,8 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
             "scheme": "http",
             "query_string": self.query_string,
             "headers": self.head.headers,
-            "client": self.client_addr,
-            "server": self.server_addr,
+            "client": [self.client.host, self.client.port],
+            "server": [self.host.host, self.host.port],
         }
 
     # -- from the application ----------------------------------------------------------------------

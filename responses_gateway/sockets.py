@@ -18,6 +18,11 @@ class DirectSocket(Server):  # type: ignore[misc]  # Twisted's is not typed
     """A client's connection. What its socket does not take, and what fails, goes Twisted's way,
     which pauses the producer and notices the end."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the socket has not taken yet."""
+        return int(len(self.dataBuffer) - self.offset + self._tempDataLen)
+
     def write(self, data: bytes) -> None:
         if self.connected and not (self.dataBuffer or self._tempDataLen or self._writeDisconnected):
             sent = self.writeSomeData(data)

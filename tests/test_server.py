@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import select
@@ -174,6 +173,14 @@ def test_the_refusal_arrives_although_the_client_sends_on(start: ToyMaker) -> No
     assert isinstance(body, dict)
 
 
+def test_a_body_that_is_too_large_and_malformed_is_refused_once(start: ToyMaker) -> None:
+    toy = start("--max-body-bytes", "1000")
+    head = "POST / HTTP/1.1\nHost: toy\nTransfer-Encoding: chunked\n\n"
+    answer = read_all(toy.send(f"{head}3e9\n{'x' * 1001}\nno chunk\n"))
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert refusal(answer)["code"] == "request_too_large"
+
+
 @pytest.mark.parametrize("size", [0, 1, 999_999, MEGABYTE])
 def test_a_body_within_the_limit_arrives_whole(start: ToyMaker, size: int) -> None:
     assert start().ask("/length", b"x" * size) == (200, str(size))
@@ -195,17 +202,12 @@ def test_a_request_that_comes_drop_by_drop_is_cut(start: ToyMaker, case: str) ->
     toy = start("--request-timeout", "0.5")
     beginning, drop = SLOW_REQUESTS[case]
     client = toy.send(beginning)
-    client.setblocking(False)
     answer, ended, began = b"", False, time.monotonic()
     while not ended:
         assert time.monotonic() - began < 10, answer
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            client.send(drop.replace("\n", "\r\n").encode())
+        client.sendall(drop.replace("\n", "\r\n").encode())
         if select.select([client], [], [], 0.1)[0]:
-            try:
-                piece = client.recv(1 << 16)
-            except ConnectionResetError:
-                piece = b""
+            piece = client.recv(1 << 16)
             answer, ended = answer + piece, not piece
     client.close()
     assert time.monotonic() - began >= 0.4
@@ -236,6 +238,40 @@ def test_an_answer_and_what_is_between_requests_may_take_longer(start: ToyMaker)
         assert not select.select([client], [], [], 0.6)[0], "the connection was cut"
         client.sendall(b"GET / HTTP/1.1\r\nHost: toy\r\n\r\n")
         read_until(client, b"0\r\n\r\n")
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+REFUSED = {
+    "bad_request": "no request\n\n",
+    "request_too_large": f"{HEAD}Content-Length: 1001\n\n{'x' * 1001}",
+    "request_timeout": HEAD,
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusal_arrives_although_the_client_sends_on(start: ToyMaker, code: str) -> None:
+    toy = start("--max-body-bytes", "1000", "--request-timeout", "0.3")
+    with toy.send(REFUSED[code]) as client:
+        answer = read_until(client, b"}}")
+        assert json.loads(answer.split(b"\r\n\r\n")[-1])["error"]["code"] == code
+        for _ in range(3):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: toy\r\n\r\n")
+            time.sleep(0.05)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_refusal_does_not_cut_the_answer_before_it(start: ToyMaker, code: str) -> None:
+    """The client takes its time for it."""
+    toy = start("--max-body-bytes", "1000", "--request-timeout", "0.3", "--linger", "0.3")
+    client = toy.send(f"GET /large HTTP/1.1\nHost: toy\n\n{REFUSED[code]}")
+    toy.line("large done")
+    time.sleep(1.2)
+    answer = read_all(client)
+    assert len(answer) > 8 * MEGABYTE
+    assert json.loads(answer.split(b"\r\n\r\n")[-1])["error"]["code"] == code
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import json
 import socket
 from typing import Any
 
+from responses_gateway import arrival
 from responses_gateway.server import GatewayServer
 
 
@@ -197,7 +198,9 @@ def main() -> int:
     parser.add_argument("--drain-timeout", type=float, default=20)
     parser.add_argument("--max-body-bytes", type=int, default=1_000_000)
     parser.add_argument("--request-timeout", type=float, default=60)
+    parser.add_argument("--linger", type=float, default=arrival.LINGER)
     args = parser.parse_args()
+    arrival.LINGER = args.linger
     server = GatewayServer(
         application,
         sockets=[socket.socket(fileno=args.fd)],
