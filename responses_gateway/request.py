@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -47,6 +48,26 @@ class Flow:
             paused.set_result(None)
 
     stopProducing = resumeProducing
+
+
+class Inbox:
+    """What an application receives; asyncio's queue does far more."""
+
+    def __init__(self) -> None:
+        self._messages: deque[dict[str, Any]] = deque()
+        self._reader: asyncio.Future[None] | None = None
+
+    def put_nowait(self, message: dict[str, Any]) -> None:
+        self._messages.append(message)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def get(self) -> dict[str, Any]:
+        """ASGI's ``receive``; for one reader at a time."""
+        while not self._messages:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return self._messages.popleft()
 
 
 class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
@@ -125,6 +146,7 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
     def _scope(self) -> dict[str, Any]:
         return {
             "type": "http",
+            "asgi": {"version": "3.0"},
             "http_version": self.clientproto[5:].decode(),
             "method": self.method.decode(),
             "path": unquote(self.path.decode()),

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -54,10 +54,10 @@ from apps.api.bodies import ON_DISK, largest_upload  # noqa: E402
 from apps.api.management.listening import CannotListenError, listen  # noqa: E402
 from responses_gateway import hosting  # noqa: E402
 from responses_gateway.arrival import IDLE, LOOK_EVERY, Channel  # noqa: E402
-from responses_gateway.request import Request  # noqa: E402
+from responses_gateway.request import Inbox, Request  # noqa: E402
 from responses_gateway.sockets import DirectSocket  # noqa: E402
 
-Application = Callable[..., Awaitable[None]]
+Application = Callable[..., Coroutine[Any, Any, None]]
 
 READ_SIZE = 1 << 20  # a body goes to the application in pieces of this size
 CLOSE_TIMEOUT = 10  # how long an application may go on after its client has left
@@ -156,19 +156,21 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
 
     # -- requests ----------------------------------------------------------------------------------
 
-    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        if scope["type"] == "http" and protocol.is_upload:
+    def create_application(self, protocol: Request, scope: dict[str, Any]) -> Inbox:
+        """Begin to answer a request; what the application is to receive goes into the inbox."""
+        if protocol.is_upload:
             # Daphne would read the whole body into messages; it is in a file already.
             scope[ON_DISK], protocol.content = protocol.content, io.BytesIO()
-        queue = super().create_application(protocol, scope)
-        application = self.connections.get(protocol, {}).get("application_instance")
-        # A WebSocket may idle for hours; what runs on it is counted by the process.
-        if application is not None and scope["type"] == "http":
-            self.in_flight.add(application)
-            application.add_done_callback(partial(self.forget, protocol))
-        return queue
+        inbox = Inbox()
+        answering = asyncio.get_running_loop().create_task(
+            self.application(scope, inbox.get, partial(self.handle_reply, protocol))
+        )
+        self.connections[protocol]["application_instance"] = answering
+        self.in_flight.add(answering)
+        answering.add_done_callback(partial(self.forget, protocol))
+        return inbox
 
-    def forget(self, protocol: Any, application: asyncio.Future[None]) -> None:
+    def forget(self, protocol: Request, application: asyncio.Future[None]) -> None:
         """Let go of a request that was answered, for which Daphne takes up to a second. It looks
         after those that failed or whose client is still there."""
         self.in_flight.discard(application)
@@ -176,7 +178,7 @@ class GatewayServer(Server):  # type: ignore[misc]  # Daphne has no types
         if "disconnected" in details and not (application.cancelled() or application.exception()):
             del self.connections[protocol]
 
-    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+    async def handle_reply(self, protocol: Request, message: dict[str, Any]) -> None:
         """Send one message; returns when the client has taken most of what was sent before."""
         protocol.handle_reply(message)
         if protocol.flow.paused is not None:

@@ -35,6 +35,9 @@ log = structlog.stdlib.get_logger(__name__)
 GONE = 499
 """The status that is counted when the client left before it was decided."""
 
+UNWATCHED = 0.03
+"""Seconds for which nobody looks whether a client leaves: many answers take no longer."""
+
 METHODS = frozenset({"GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"})
 
 
@@ -86,6 +89,7 @@ class ApiHandler:
         """Answer a request, unless its client leaves."""
         task, gone = asyncio.current_task(), False
         assert task is not None
+        watcher: asyncio.Task[None] | None = None
 
         async def watch() -> None:
             nonlocal gone
@@ -93,7 +97,11 @@ class ApiHandler:
             gone = True
             task.cancel()
 
-        watcher = asyncio.create_task(watch())
+        def begin() -> None:
+            nonlocal watcher
+            watcher = asyncio.create_task(watch())
+
+        timer = asyncio.get_running_loop().call_later(UNWATCHED, begin)
         try:
             response = await _respond(request)
             request.status = response.status_code
@@ -103,7 +111,9 @@ class ApiHandler:
                 raise
             task.uncancel()
         finally:
-            watcher.cancel()
+            timer.cancel()
+            if watcher is not None:
+                watcher.cancel()
 
 
 def _tell(request: ApiRequest, started: float, span: tracing.Span) -> None:
