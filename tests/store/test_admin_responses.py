@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,13 +10,15 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from apps.store import leases
-from apps.store.admin import responses, transcript
+from apps.store.admin import large_tables, responses, transcript
 from apps.store.admin.display import response_url
 from apps.store.models import Response, ResponsePayload, StoredItem
 from apps.store.responses import delete_response
@@ -70,7 +73,7 @@ def test_the_list_costs_the_same_for_any_number_of_rows(
         page(admin_client, LIST)
     for _ in range(30):
         make_talk(SECRET, project=make_project())
-    # Session, user, count, rows, models, projects, and two for the years and days.
+    # Session, user, count, rows, models, projects, the first and the last day.
     with django_assert_num_queries(8):
         page(admin_client, LIST)
 
@@ -78,12 +81,60 @@ def test_the_list_costs_the_same_for_any_number_of_rows(
 def test_the_list_counts_no_further_than_anybody_turns_pages(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(responses, "COUNT_LIMIT", 2)
+    monkeypatch.setattr(large_tables, "COUNT_LIMIT", 2)
     for _ in range(3):
         make_response()
-    assert "more responses than are counted" in page(admin_client, LIST)
+    html = page(admin_client, LIST)
+    assert "more than 2 responses" in html
+    assert "more than 2 results" in html
     Response.objects.all()[:1].get().delete()
-    assert "2 responses" in page(admin_client, LIST)
+    html = page(admin_client, LIST)
+    assert "2 responses" in html
+    assert "2 results" in html
+    assert "more than" not in html
+
+
+def links_to_dates(html: str) -> list[str]:
+    (nav,) = re.findall(r'<nav class="toplinks">(.*?)</nav>', html, re.DOTALL)
+    return re.findall(r">(?:&lsaquo; )?([^<>]+)</a>", nav)
+
+
+def test_dates_lead_from_years_to_days(admin_client: Client) -> None:
+    for day in (datetime(2025, 11, 3, tzinfo=UTC), datetime(2026, 2, 4, 23, tzinfo=UTC)):
+        make_response(created_at=day, model=f"of-{day:%Y}")
+    assert links_to_dates(page(admin_client, LIST)) == ["2025", "2026"]
+    year = {"created_at__year": "2026"}
+    html = page(admin_client, LIST, **year)
+    assert links_to_dates(html) == ["All dates", "January 2026", "February 2026"]
+    month = year | {"created_at__month": "2"}
+    days = ["February 1", "February 2", "February 3", "February 4"]
+    assert links_to_dates(page(admin_client, LIST, **month)) == ["2026", *days]
+    html = page(admin_client, LIST, **month, created_at__day="4", status__exact="completed")
+    assert links_to_dates(html) == ["February 2026"]
+    assert "?created_at__month=2&amp;created_at__year=2026&amp;status__exact=completed" in html
+    assert "of-2026" in html
+    assert "1 response" in html
+
+
+def test_dates_begin_where_there_is_a_choice(admin_client: Client) -> None:
+    assert "toplinks" not in page(admin_client, LIST)
+    for day in (3, 5):
+        make_response(created_at=datetime(2026, 2, day, tzinfo=UTC))
+    assert links_to_dates(page(admin_client, LIST))[:2] == ["2026", "February 3"]
+
+
+@pytest.mark.parametrize("wrong", ["year=x", "year=2026&created_at__month=13", "day=40", "month=3"])
+def test_dates_that_are_none_do_not_break_the_list(admin_client: Client, wrong: str) -> None:
+    make_response()
+    assert admin_client.get(f"{LIST}?created_at__{wrong}", follow=True).status_code == 200
+
+
+def test_the_list_does_not_look_at_every_date(admin_client: Client) -> None:
+    make_response()
+    for query in ("", "?created_at__year=2026", "?created_at__year=2026&created_at__month=5"):
+        with CaptureQueriesContext(connection) as asked:
+            admin_client.get(f"{LIST}{query}")
+        assert not [query["sql"] for query in asked if "DISTINCT" in query["sql"]]
 
 
 @pytest.mark.parametrize("field", ["id", "request_id"])

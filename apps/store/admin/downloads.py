@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from apps.store import blobs
 from apps.store.admin.display import NOTHING
+from apps.store.admin.large_tables import BoundedPaginator
 from apps.store.admin.responses import may_see_payload
 from apps.store.errors import StorageUnavailable
 
@@ -21,6 +22,7 @@ class Readable(admin.ModelAdmin[Any]):
     """A page to read. ``payload`` are members that only those see who may see payload."""
 
     payload: tuple[str, ...] = ()
+    paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
-from django.core.paginator import Paginator
 from django.db.models import OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -18,6 +16,7 @@ from django.utils.safestring import SafeString
 
 from apps.store.admin.conversation import printable
 from apps.store.admin.display import NOTHING, badge, moment, response_link, seconds
+from apps.store.admin.large_tables import BoundedPaginator
 from apps.store.admin.transcript import resource, transcript
 from apps.store.errors import ResponseNotFound
 from apps.store.leases import valid_lease
@@ -25,23 +24,9 @@ from apps.store.models import Response
 from apps.store.models.response import RUNNING
 from apps.store.responses import delete_response
 
-COUNT_LIMIT = 10_000
 DELETE_LIMIT = 1_000
 RECENT_RUNS = 1_000
 CONTINUATIONS_SHOWN = 20
-
-
-class BoundedPaginator(Paginator[Response]):
-    """Counts no further than anybody turns pages: the table may hold millions of rows."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by().values("pk")[: COUNT_LIMIT + 1].count())
-
-    @property
-    def is_cut(self) -> bool:
-        return self.count > COUNT_LIMIT
 
 
 class ModelFilter(admin.SimpleListFilter):

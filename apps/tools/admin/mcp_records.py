@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.store.admin.display import NOTHING, badge, moment, response_link, seconds
+from apps.store.admin.large_tables import BoundedPaginator
 from apps.store.models import McpApproval, McpCall
 from apps.store.models.mcp_record import APPROVED, CANCELLED, OK
 
@@ -25,7 +26,9 @@ class _Record(admin.ModelAdmin[Any]):
     """A page to read."""
 
     list_select_related = ["project", "api_key"]
+    paginator = BoundedPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     search_fields = ["response_id__exact", "label__exact", "tool__exact"]
     search_help_text = "Search by the id of a response, a server's label or a tool's name."
 
