@@ -9,8 +9,11 @@ and where tokens come singly that detour was a third of what each of them cost.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
+from typing import Any
 
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Server
 
 
@@ -22,6 +25,14 @@ class DirectSocket(Server):  # type: ignore[misc]  # Twisted's is not typed
     def unsent(self) -> int:
         """Bytes that the socket has not taken yet."""
         return int(len(self.dataBuffer) - self.offset + self._tempDataLen)
+
+    def doRead(self) -> Any:
+        """What has come goes to the connection; returns why there is no more of it, if so."""
+        if why := super().doRead():
+            return why
+        # uvloop calls but once for a connection that was reset, also if there was something to read.
+        was_reset = self.connected and self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return CONNECTION_LOST if was_reset else None
 
     def write(self, data: bytes) -> None:
         if self.connected and not (self.dataBuffer or self._tempDataLen or self._writeDisconnected):
