@@ -199,6 +199,11 @@ class ToolRefused(Exception):
         self.param = param
 
 
+class ServerAway(ToolRefused):
+    """The server that the declaration names does not answer: a 400 too, which clients do not repeat
+    by themselves."""
+
+
 class FilesRefused(Exception):
     """The tool has no room for the files of the run: a 400 that names the input."""
 

@@ -222,6 +222,23 @@ def test_what_cannot_be_offered_is_refused_before_the_first_byte(
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_server_that_is_away_is_told_to_the_client_and_to_operators(
+    mcp_client: openai.OpenAI, mcp_gateway: Gateway, calculator: OnHttp, streamed: bool
+) -> None:
+    away = declare(calculator, server_url="http://127.0.0.1:1/mcp")
+    with pytest.raises(openai.BadRequestError) as caught:
+        mcp_client.responses.create(model="tiny", input="Hi", tools=[away], stream=streamed)
+    assert (caught.value.code, caught.value.param) == (
+        "mcp_server_unavailable",
+        "tools[0].server_url",
+    )
+    request_id = caught.value.request_id
+    row = "SELECT status, error_code, error_stage, kept FROM store_response WHERE request_id = %s"
+    (told,) = eventually(lambda: mcp_gateway.database.query(row, request_id) or None)
+    assert told == ("failed", "mcp_server_unavailable", "tools", 0)
+
+
 def test_a_label_is_declared_once(mcp_client: openai.OpenAI, calculator: OnHttp) -> None:
     tools = [declare(calculator), declare(calculator)]
     with pytest.raises(openai.BadRequestError) as caught:

@@ -24,9 +24,9 @@ from apps.api.engine.sealing import Sealer
 from apps.api.engine.toolbox import ToolBox, open_tools
 from apps.api.engine.truncation import TruncatingUpstream
 from apps.api.engine.turns import Turns
-from apps.api.errors import InvalidRequest
+from apps.api.errors import ApiError, InvalidRequest
 from apps.api.protocol.calls import OURS
-from apps.api.protocol.composer import ResponseComposer
+from apps.api.protocol.composer import Outcome, ResponseComposer
 from apps.api.protocol.context import Context
 from apps.api.protocol.ids import TurnIds, new_id
 from apps.api.protocol.media import Media, code_images, code_references, references
@@ -38,7 +38,7 @@ from apps.api.protocol.requests import (
     INCLUDE_LOGPROBS,
     CreateResponse,
 )
-from apps.api.protocol.response import Response, new_response
+from apps.api.protocol.response import Response, Status, new_response
 from apps.api.protocol.types import Item
 from apps.api.upstream.capabilities import Capability
 from apps.api.upstream.client import ChatUpstream, Upstream
@@ -79,7 +79,14 @@ async def prepare(
     ids = TurnIds()
     deadline = asyncio.get_running_loop().time() + conf.RUN_TIMEOUT
     about = _run_info(response, body, hydrated, principal, request_id, deadline)
-    tools = await open_tools(body, about, ids)
+    snapshot = _snapshot(
+        response, body, hydrated, principal=principal, request_id=request_id, owner=owner
+    )
+    try:
+        tools = await open_tools(body, about, ids)
+    except ApiError as exc:
+        _refused(snapshot, response, exc)
+        raise
     try:
         offers = offered(body, hydrated.items, tools.functions())
         decided = await decide(hydrated.input, hydrated.context, tools, offers)
@@ -92,9 +99,7 @@ async def prepare(
         upstream = TruncatingUpstream() if body.truncation == "auto" else ChatUpstream()
     if any(offer.grammar is not None for offer in offers):
         upstream = BindingUpstream(upstream)
-    snapshot = _snapshot(
-        response, body, hydrated, offers, principal=principal, request_id=request_id, owner=owner
-    )
+    snapshot.ignored_tools = ", ".join(dict.fromkeys(offers.ignored))
     snapshot.made = tools.pictures.made  # which grows as the run goes on
     return Run(
         turns=Turns(
@@ -119,6 +124,15 @@ async def prepare(
         decided=decided,
         claim=claim,
     )
+
+
+def _refused(run: RunSnapshot, response: Response, error: ApiError) -> None:
+    """Operators see what tools refuse like what the upstream refuses: it may be theirs to mend."""
+    run.turns = 0
+    recorder = Recorder(run, input_items=(), upstream=ChatUpstream())
+    recorder.failed("tools", error, upstream_status=None)
+    outcome = Outcome(status=Status.FAILED, at=int(time.time()), error=error.detail)
+    recorder.refused(ResponseComposer(response, ids=TurnIds()), outcome)
 
 
 async def _with_pictures(
@@ -250,7 +264,6 @@ def _snapshot(
     response: Response,
     body: CreateResponse,
     hydrated: Hydrated,
-    offers: Offers,
     *,
     principal: Principal,
     request_id: str,
@@ -269,7 +282,6 @@ def _snapshot(
         streamed=bool(body.stream),
         created_at=datetime.now(UTC),
         turns=1,
-        ignored_tools=", ".join(dict.fromkeys(offers.ignored)),
         media=[_stored(media) for media in hydrated.new_media.values()] if body.keeps else (),
         media_uses=sorted(_uses(hydrated.input)) if body.keeps else (),
     )

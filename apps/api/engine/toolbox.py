@@ -21,6 +21,7 @@ from apps.tools.base import (
     Artifact,
     FilesRefused,
     RunInfo,
+    ServerAway,
     ToolFunction,
     ToolRefused,
     ToolSession,
@@ -83,7 +84,9 @@ class ToolBox:
             return await self._stack.enter_async_context(kind.open(declaration, run))
         except ToolRefused as exc:
             blamed = f"{param}.{exc.param}" if exc.param else param
-            raise InvalidRequest(str(exc), code="invalid_value", param=blamed) from exc
+            is_away = isinstance(exc, ServerAway)
+            code = "mcp_server_unavailable" if is_away else "invalid_value"
+            raise InvalidRequest(str(exc), code=code, param=blamed) from exc
         except FilesRefused as exc:
             raise InvalidRequest(str(exc), code="file_too_large", param="input") from exc
         except ToolUnavailable as exc:

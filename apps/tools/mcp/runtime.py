@@ -23,6 +23,7 @@ from apps.tools.base import (
     Artifact,
     Decision,
     RunInfo,
+    ServerAway,
     ToolCall,
     ToolFailure,
     ToolFunction,
@@ -201,11 +202,11 @@ def _scope(spec: ServerSpec, run: RunInfo) -> str:
 async def _session(
     pool: Pool, target: Target, declaration: Mapping[str, Any], run: RunInfo
 ) -> McpSession:
-    """Raises ToolRefused, before the first byte, when the server is away."""
+    """Raises ServerAway, before the first byte."""
     try:
         entry = await pool.ready(target)
     except McpFailure as exc:
-        raise ToolRefused(
+        raise ServerAway(
             f"The MCP server '{target.spec.label}' is unavailable. {exc}",
             param="server_label" if target.is_configured else "server_url",
         ) from exc
