@@ -77,7 +77,8 @@ async def prepare(
     process.check_open()
     seal = _seal(body, principal.project_id)
     ids = TurnIds()
-    deadline = asyncio.get_running_loop().time() + conf.RUN_TIMEOUT
+    began = asyncio.get_running_loop().time()
+    deadline = began + conf.RUN_TIMEOUT
     about = _run_info(response, body, hydrated, principal, request_id, deadline)
     snapshot = _snapshot(
         response, body, hydrated, principal=principal, request_id=request_id, owner=owner
@@ -85,7 +86,7 @@ async def prepare(
     try:
         tools = await open_tools(body, about, ids)
     except ApiError as exc:
-        _refused(snapshot, response, exc)
+        _refused(snapshot, response, exc, since=began)
         raise
     try:
         offers = offered(body, hydrated.items, tools.functions())
@@ -126,10 +127,10 @@ async def prepare(
     )
 
 
-def _refused(run: RunSnapshot, response: Response, error: ApiError) -> None:
+def _refused(run: RunSnapshot, response: Response, error: ApiError, *, since: float) -> None:
     """Operators see what tools refuse like what the upstream refuses: it may be theirs to mend."""
     run.turns = 0
-    recorder = Recorder(run, input_items=(), upstream=ChatUpstream())
+    recorder = Recorder(run, input_items=(), upstream=ChatUpstream(), since=since)
     recorder.failed("tools", error, upstream_status=None)
     outcome = Outcome(status=Status.FAILED, at=int(time.time()), error=error.detail)
     recorder.refused(ResponseComposer(response, ids=TurnIds()), outcome)

@@ -38,7 +38,8 @@ LAST_WRITE = 8.0
 
 
 class Recorder:
-    """``run`` is filled as the run goes on; ``input`` are the items to keep."""
+    """``run`` is filled as the run goes on; ``input_items`` are those to keep. It began at
+    ``since``, by the clock of the loop, or just now."""
 
     def __init__(
         self,
@@ -46,13 +47,14 @@ class Recorder:
         *,
         input_items: Sequence[Item],
         upstream: Upstream,
+        since: float | None = None,
     ) -> None:
         self.run = run
         bind_contextvars(response_id=run.id)
         self._span = tracing.begin_run(gateway__response_id=run.id)
         self._upstream = upstream
         self._input = input_items
-        self._started = asyncio.get_running_loop().time()
+        self._started = asyncio.get_running_loop().time() if since is None else since
         self._timer: asyncio.TimerHandle | None = None
         self._begun: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[bool] | None = None
