@@ -26,17 +26,17 @@ async def ask(
     content = orjson.dumps(body) if body is not None else b""
     try:
         async with asyncio.timeout(limit):
-            response = await send(method, path, content=content, root=root)
-            if response.status_code != 200:
-                raise await error_of(response)
+            answer = await send(method, path, content=content, root=root)
+            if answer.status != 200:
+                raise await error_of(answer)
             try:
-                answer = b"".join([piece async for piece in response.aiter_raw()])
+                text = b"".join([piece async for piece in answer])
             finally:
-                await response.aclose()
+                await answer.aclose()
     except TRANSPORT_ERRORS as exc:
         raise translate(exc) from exc
     try:
-        return orjson.loads(answer)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as exc:
         raise unreadable(what) from exc
 
