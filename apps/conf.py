@@ -13,6 +13,9 @@ from django.conf import settings
 
 T = TypeVar("T", str, int, float, bool, list[str])
 
+_kept = object.__getattribute__
+"""What Django's settings have read once and keep until it changes, without their detour in Python."""
+
 
 class Setting(Generic[T]):
     """One setting: its type is its default's; the name is ``prefix`` and the attribute's name."""
@@ -36,7 +39,10 @@ class Setting(Generic[T]):
         self.name = self.prefix + name
 
     def __get__(self, instance: object, owner: type | None = None) -> T:
-        value: T = getattr(settings, self.name)
+        try:
+            value: T = _kept(settings, self.name)
+        except AttributeError:  # not read yet
+            value = getattr(settings, self.name)
         return value
 
 
