@@ -57,5 +57,9 @@ class VllmExtras(Param):
 
     def extras(self) -> JSONObject:
         """What was given, for the upstream."""
-        given: JSONObject = self.model_dump(include=set(VllmExtras.model_fields), exclude_none=True)
-        return given
+        given = self.model_fields_set & EXTRAS
+        sent: JSONObject = self.model_dump(include=given, exclude_none=True) if given else {}
+        return sent
+
+
+EXTRAS = frozenset(VllmExtras.model_fields)

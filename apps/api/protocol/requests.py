@@ -101,6 +101,10 @@ class TextConfig(Param):
         return {"format": shown, "verbosity": self.verbosity or "medium"}
 
 
+PLAIN_TEXT = TextConfig()
+"""Of requests that say nothing about it."""
+
+
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 

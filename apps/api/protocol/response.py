@@ -1,19 +1,21 @@
 """The Response resource and the table of its states.
 
-Its ``output`` is not a field of the model: items are rendered once and spliced in last, so that
-what was streamed, stored and read later is the same text.
+Its ``output`` is not a field of it: items are rendered once and spliced in last, so that what was
+streamed, stored and read later is the same text. Dataclasses, since the gateway validates nothing that it
+has made itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
 
 from apps.api.protocol.params import Param
-from apps.api.protocol.requests import CreateResponse, TextConfig
+from apps.api.protocol.requests import PLAIN_TEXT, CreateResponse
 from apps.api.protocol.types import JSONObject
 
 
@@ -41,46 +43,50 @@ class TransitionError(AssertionError):
     """The code asked for a move that the table does not have."""
 
 
-class ResponseError(BaseModel):
+@dataclass(frozen=True)
+class ResponseError:
     """Why a response failed."""
 
     code: str
     message: str
 
 
-class IncompleteDetails(BaseModel):
+@dataclass(frozen=True)
+class IncompleteDetails:
     """Why a response is incomplete."""
 
     reason: Literal["max_output_tokens", "content_filter"]
 
 
-class InputTokensDetails(BaseModel):
+@dataclass
+class InputTokensDetails:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
 
 
-class OutputTokensDetails(BaseModel):
+@dataclass
+class OutputTokensDetails:
     reasoning_tokens: int = 0
 
 
-class Usage(BaseModel):
+@dataclass
+class Usage:
     """Tokens over all turns of a response."""
 
-    input_tokens: int = 0
-    input_tokens_details: InputTokensDetails = Field(default_factory=InputTokensDetails)
-    output_tokens: int = 0
-    output_tokens_details: OutputTokensDetails = Field(default_factory=OutputTokensDetails)
-    total_tokens: int = 0
+    input_tokens: int
+    input_tokens_details: InputTokensDetails
+    output_tokens: int
+    output_tokens_details: OutputTokensDetails
+    total_tokens: int
 
 
-class Response(BaseModel):
+@dataclass(kw_only=True)
+class Response:
     """The resource that a create request makes, but for its output.
 
     Every key is always sent (openai-surface (b)); ``access_programs`` and the penalties are there
     because typed clients of both dialects expect them.
     """
-
-    model_config = ConfigDict(protected_namespaces=())
 
     id: str
     object: Literal["response"] = "response"
@@ -98,14 +104,14 @@ class Response(BaseModel):
     previous_response_id: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    reasoning: JSONObject = Field(default_factory=lambda: {"effort": None, "summary": None})
+    reasoning: JSONObject = field(default_factory=lambda: {"effort": None, "summary": None})
     safety_identifier: str | None = None
     service_tier: str = "default"
     store: bool = True
     temperature: float = 1.0
-    text: JSONObject = Field(default_factory=dict)
+    text: JSONObject = field(default_factory=dict)
     tool_choice: str | JSONObject = "auto"
-    tools: list[JSONObject] = Field(default_factory=list)
+    tools: list[JSONObject] = field(default_factory=list)
     top_logprobs: int = 0
     top_p: float = 1.0
     presence_penalty: float = 0.0
@@ -114,7 +120,7 @@ class Response(BaseModel):
     access_programs: None = None
     usage: Usage | None = None
     user: str | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def move(self, status: Status) -> None:
         """Change the status. Raises TransitionError, changing nothing."""
@@ -124,7 +130,7 @@ class Response(BaseModel):
 
     def to_body(self) -> bytes:
         """The JSON text of the resource without its output."""
-        return type(self).__pydantic_serializer__.to_json(self)
+        return orjson.dumps(self)
 
 
 def splice(body: bytes, output: Sequence[bytes]) -> bytes:
@@ -155,7 +161,7 @@ def new_response(body: CreateResponse, *, id: str, model: str, created_at: int) 
         safety_identifier=body.safety_identifier,
         store=body.keeps,
         temperature=1.0 if body.temperature is None else body.temperature,
-        text=(body.text or TextConfig()).echo(),
+        text=(body.text or PLAIN_TEXT).echo(),
         tool_choice=(
             choice.model_dump(exclude_none=True)
             if isinstance(choice, Param)
