@@ -5,8 +5,8 @@ What cannot be mended by repeating becomes a 4xx: clients repeat a 5xx many time
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import TracebackType
 
 from apps.api.errors import ApiError, InvalidRequest, NotFound, Unavailable
 from apps.api.upstream.errors import (
@@ -29,13 +29,16 @@ UPSTREAM_NAMES = {
 """Chat completions' names of parameters, and what the client knows them as."""
 
 
-@contextmanager
-def database_needed() -> Iterator[None]:
-    """Raises Unavailable where the database is away."""
-    try:
-        yield
-    except StoreUnavailable as exc:
-        raise Unavailable("The database cannot be reached.") from exc
+class database_needed:  # noqa: N801 - used as contextlib's own are, which are classes too
+    """``with database_needed():`` raises Unavailable where the database is away."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if isinstance(exc, StoreUnavailable):
+            raise Unavailable("The database cannot be reached.") from exc
 
 
 def from_upstream(error: UpstreamError, *, names: Mapping[str, str] = UPSTREAM_NAMES) -> ApiError:

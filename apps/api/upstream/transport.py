@@ -40,6 +40,9 @@ class Answer:
     """The answer to one request: its ``status``, its ``headers`` as they were sent, and its body, to
     be iterated once and closed. Reading raises httpx.TransportError."""
 
+    # The parser looks for these as well, and what it does not find costs it an exception.
+    on_message_begin = on_status = on_chunk_header = on_chunk_complete = None
+
     def __init__(self, connection: Connection) -> None:
         self.status = 0  # not there yet
         self.headers: list[tuple[bytes, bytes]] = []
