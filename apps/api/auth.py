@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import NamedTuple
 
 from django.http import HttpRequest
@@ -93,4 +94,5 @@ def hold_place(request: HttpRequest) -> None:
     or Unavailable."""
     who = caller(request)
     client = who.address if who.principal.key_id is None else who.principal.key_id
-    request.held.enter_context(places.hold(client))  # type: ignore[attr-defined]
+    places.take(client)
+    request.held.append(partial(places.give_back, client))  # type: ignore[attr-defined]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import IO, Any
 
@@ -52,7 +51,7 @@ class ApiRequest(ASGIRequest):
             self._body = body  # read already: Django need not do it again
         self.id = new_id("req")
         self.status = GONE  # of the answer, once there is one
-        self.held = ExitStack()  # what is given back when the answer has ended, however it did
+        self.held: list[Callable[[], None]] = []  # what gives back when the answer has ended
 
 
 class ApiHandler:
@@ -74,7 +73,8 @@ class ApiHandler:
         try:
             await self._answer(request, started, receive, send)
         finally:
-            request.held.close()
+            for give_back in request.held:
+                give_back()
             metrics.http_open.change(-1)
             _tell(request, started, span)
             request.close()

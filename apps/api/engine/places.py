@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 
 from apps.api.conf import conf
 from apps.api.errors import TooMany, Unavailable
@@ -18,18 +17,16 @@ class Places:
     def __init__(self) -> None:
         self._held: Counter[Hashable] = Counter()
 
-    @contextmanager
-    def hold(self, client: Hashable) -> Iterator[None]:
-        """One place for as long as the context lasts. Raises TooMany when the client has its share,
-        Unavailable when there is none for anybody."""
+    def take(self, client: Hashable) -> None:
+        """One place, to be given back. Raises TooMany when the client has its share, Unavailable
+        when there is none for anybody."""
         self._check(client)
         self._held[client] += 1
-        try:
-            yield
-        finally:
-            self._held[client] -= 1
-            if not self._held[client]:
-                del self._held[client]
+
+    def give_back(self, client: Hashable) -> None:
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
 
     def _check(self, client: Hashable) -> None:
         if 0 < conf.MAX_STREAMS_PER_KEY <= self._held[client]:

@@ -129,9 +129,9 @@ class Recorder:
             await asyncio.wait([self._begun])
         self._fill(composer, outcome)
         try:
-            async with asyncio.timeout(limit):
-                ending = Ending(self.run, begun=self._begun is not None)
-                stored = await in_writer_together(finish_responses, ending)
+            ending = Ending(self.run, begun=self._begun is not None)
+            writing = in_writer_together(finish_responses, ending)
+            stored = await (writing if limit is None else asyncio.wait_for(writing, limit))
         except (StoreUnavailable, TimeoutError) as exc:
             log.error("response not stored", response_id=self.run.id, error=str(exc))
             process.unsettled(self.run.id)

@@ -74,18 +74,20 @@ class Run:
     async def events(self) -> AsyncGenerator[list[Event], None]:
         """The events, in batches. Close the generator when nobody wants them any more."""
         try:
-            run = respond(
-                self._turns,
-                composer=self._composer,
-                recorder=self._recorder,
-                tools=self._tools,
-                decided=self._decided,
-            )
-            async with aclosing(run) as batches:
+            async with aclosing(self._respond()) as batches:
                 async for batch in batches:
                     yield batch
         finally:
             await self._leave()
+
+    def _respond(self) -> AsyncGenerator[list[Event], None]:
+        return respond(
+            self._turns,
+            composer=self._composer,
+            recorder=self._recorder,
+            tools=self._tools,
+            decided=self._decided,
+        )
 
     async def _leave(self) -> None:
         """Whether it has ended or nobody wants it any more."""
@@ -111,9 +113,12 @@ class Run:
         """The finished response as JSON. Raises ApiError when it failed; clients are not to repeat
         a request by themselves whose calls have begun to run."""
         await self.start(window=None)
-        async with aclosing(self.events()) as batches:
-            async for _ in batches:
-                pass
+        try:
+            async with aclosing(self._respond()) as batches:
+                async for _ in batches:
+                    pass
+        finally:
+            await self._leave()
         if (error := self._recorder.error) is not None:
             error.repeatable = not self._composer.has_acted
             await self._release()

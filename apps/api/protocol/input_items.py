@@ -29,7 +29,7 @@ from apps.api.protocol.input_parts import (
     to_content,
 )
 from apps.api.protocol.params import Id, TolerantParam, refuse
-from apps.api.protocol.types import Item
+from apps.api.protocol.types import Item, JSONObject
 
 # --- Items ----------------------------------------------------------------------------------------
 
@@ -42,16 +42,21 @@ class GivenMessage(TolerantParam):
     status: ItemStatus | None = None
 
     def _item(self, role: str, content: InputContent | TextContent, ids: IdSource) -> Item:
-        parts = to_content(content)
-        if isinstance(parts, str):
-            parts = [{"type": "input_text", "text": parts}]
-        return {
-            "type": "message",
-            "id": self.id or ids("msg"),
-            "role": role,
-            "status": self.status or "completed",
-            "content": parts,
-        }
+        return _message(self.id or ids("msg"), role, to_content(content), self.status)
+
+
+def _message(
+    item_id: str, role: str, parts: str | list[JSONObject], status: ItemStatus | None = None
+) -> Item:
+    if isinstance(parts, str):
+        parts = [{"type": "input_text", "text": parts}]
+    return {
+        "type": "message",
+        "id": item_id,
+        "role": role,
+        "status": status or "completed",
+        "content": parts,
+    }
 
 
 class InputMessage(GivenMessage):
@@ -274,7 +279,7 @@ def to_items(value: Input | None, ids: IdSource) -> list[Item | ItemReference]:
     if value is None:
         return []
     if isinstance(value, str):
-        return [InputMessage(role="user", content=value).to_item(ids)]
+        return [_message(ids("msg"), "user", value)]
     return [
         item if isinstance(item, ItemReference) else item.to_item(ids)
         for item in value
