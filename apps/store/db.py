@@ -15,7 +15,8 @@ from functools import cache, lru_cache
 from typing import Any, ParamSpec, TypeVar
 
 import django.db
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps import metrics
 from apps.store.conf import conf
@@ -42,7 +43,7 @@ def threads() -> tuple[Threads, Threads]:
     SQLite admits one writer at a time: one thread queues writes without lock contention, and two
     others read meanwhile. PostgreSQL takes both from as many threads as there are connections.
     """
-    if connection.vendor == "sqlite":
+    if connections[DEFAULT_DB_ALIAS].vendor == "sqlite":
         return Threads(2, name="db-read"), Threads(1, name="db-write")
     both = Threads(conf.DB_THREADS, name="db")
     return both, both
@@ -91,27 +92,28 @@ def _unit(unit: Work[T, R]) -> Work[T, R]:
 
 
 def _returning(unit: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    db = connections[DEFAULT_DB_ALIAS]
     try:
-        if _may_be_dead():
-            connection.close()
-        if connection.connection is None:
-            _drop_dead()
+        if _may_be_dead(db):
+            db.close()
+        if db.connection is None:
+            _drop_dead(db)
         return unit(*args, **kwargs)
     except django.db.Error as exc:
         raise StoreUnavailable(str(exc).strip() or type(exc).__name__) from exc
     finally:
         # A thread keeps its connection unless it broke. Opening a SQLite file costs more than most
         # queries, and PostgreSQL's pool asks the server about each connection that it gives out.
-        if connection.errors_occurred:
-            connection.close()
+        if db.errors_occurred:
+            db.close()
         _used.at = time.monotonic()
 
 
-def _may_be_dead() -> bool:
+def _may_be_dead(db: BaseDatabaseWrapper) -> bool:
     """Whether PostgreSQL ended this thread's connection meanwhile, which is all that it sends unasked,
     or may have, since nobody used it for long."""
-    kept = connection.connection
-    if connection.vendor == "sqlite" or kept is None:
+    kept = db.connection
+    if db.vendor == "sqlite" or kept is None:
         return False
     if kept.closed or time.monotonic() - getattr(_used, "at", 0.0) > IDLE:
         return True
@@ -120,9 +122,9 @@ def _may_be_dead() -> bool:
     return bool(waiting.poll(0))
 
 
-def _drop_dead() -> None:
+def _drop_dead(db: BaseDatabaseWrapper) -> None:
     """Have the pool of PostgreSQL, if there is one, look at all that rests in it: those that a
     restart of the server has ended it would give out one by one, with ever longer waits between."""
-    pool = getattr(connection, "pool", None)
+    pool = getattr(db, "pool", None)
     if pool is not None and not pool.closed:
         pool.check()

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from apps.store.errors import ResponseNotFound, StillRunning
 from apps.store.snapshots import History, StoredTurn
@@ -82,8 +82,9 @@ def chain_items(response_id: str, *, project_id: int) -> list[tuple[int, str]]:
 
 
 def _rows(sql: str, response_id: str, project_id: int) -> list[Any]:
-    alive = ALIVE.format(clock=CLOCK[connection.vendor])
-    with connection.cursor() as cursor:
+    db = connections[DEFAULT_DB_ALIAS]
+    alive = ALIVE.format(clock=CLOCK[db.vendor])
+    with db.cursor() as cursor:
         cursor.execute(sql.format(chain=CHAIN, alive=alive), [response_id, project_id])
         rows: list[Any] = cursor.fetchall()
     return rows

@@ -14,7 +14,7 @@ import string
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Q
 from django.utils import timezone
 
@@ -90,8 +90,9 @@ def authenticate(token: str) -> Principal | None:
     if (match := TOKEN.fullmatch(token)) is None:
         return None
     prefix, secret = match.groups()
-    now, adapt = timezone.now(), connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
+    db, now = connections[DEFAULT_DB_ALIAS], timezone.now()
+    adapt = db.ops.adapt_datetimefield_value
+    with db.cursor() as cursor:
         cursor.execute(KEY, [adapt(now - USE_NOTED_EVERY), prefix, adapt(now)])
         row = cursor.fetchone()
     if row is None or not hmac.compare_digest(row[0], _digest(secret)):
