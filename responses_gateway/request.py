@@ -154,10 +154,17 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
             "root_path": self.server.root_path,
             "scheme": "http",
             "query_string": self.query_string,
-            "headers": self.head.headers,
+            "headers": self._headers(),
             "client": [self.client.host, self.client.port],
             "server": [self.host.host, self.host.port],
         }
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """Those that came. The body is here in one piece: Django reads no form of unknown length."""
+        if self.head.length is not None:
+            return self.head.headers
+        kept = [header for header in self.head.headers if header[0] != b"transfer-encoding"]
+        return [*kept, (b"content-length", b"%d" % self.received)]
 
     # -- from the application ----------------------------------------------------------------------
 

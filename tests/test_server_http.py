@@ -63,6 +63,13 @@ def test_a_path_is_unquoted(toy: Toy) -> None:
     assert echoed(toy, "GET /%65cho HTTP/1.1\nHost: toy\n\n")["path"] == "/echo"
 
 
+def test_a_body_that_came_in_chunks_has_a_length(toy: Toy) -> None:
+    """Django reads no form without."""
+    chunks = "2\nab\n1\nc\n0\nX-Trailer: d\n\n"
+    told = echoed(toy, f"POST /echo HTTP/1.1\nHost: toy\nTransfer-Encoding: chunked\n\n{chunks}")
+    assert told["headers"] == [["host", "toy"], ["content-length", "3"]]
+
+
 def test_nobody_but_the_operator_says_where_the_application_is(toy: Toy) -> None:
     """Daphne takes the root path from a header, whoever sends it."""
     told = echoed(toy, "GET /echo HTTP/1.1\nHost: toy\nDaphne-Root-Path: /evil\n\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
+import httpx
 import openai
 import pytest
 
@@ -90,6 +91,15 @@ def test_a_form_without_a_file_is_refused(gateway: Gateway) -> None:
     broken = {"Content-Type": "multipart/form-data; boundary=x"}
     answer = gateway.http.post("/v1/files", content=b"--y\r\nnonsense", headers=broken)
     assert answer.status_code == 400
+
+
+def test_a_form_may_come_in_chunks(gateway: Gateway) -> None:
+    form = httpx.Request(
+        "POST", gateway.url, data={"purpose": "user_data"}, files={"file": ("a.txt", b"a" * 200_000)}
+    )
+    headers = {"content-type": form.headers["content-type"]}
+    answer = gateway.http.post("/v1/files", content=iter([form.read()]), headers=headers)
+    assert answer.json()["bytes"] == 200_000
 
 
 def test_content_is_an_attachment_that_no_browser_guesses(gateway: Gateway) -> None:
