@@ -101,7 +101,10 @@ class Factory(HTTPFactory):  # type: ignore[misc]  # Daphne has no types
 
     def look(self) -> None:
         for channel in list(self.channels):
-            channel.look()
+            try:
+                channel.look()
+            except Exception:  # else none would be looked at again
+                log.exception("a connection could not be ended")
 
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)

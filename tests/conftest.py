@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 
 from tests.gateway import Database, Gateway, postgres_database, sqlite_database
 from tests.scripted_vllm import ScriptedVLLM
+from tests.toy import Toy, ToyMaker
 
 POSTGRES_URL = os.environ.get(
     "GATEWAY_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -109,3 +110,17 @@ def client(gateway: Gateway) -> Iterator[openai.OpenAI]:
     """The official client in front of ``gateway``."""
     with gateway.client() as made:
         yield made
+
+
+@pytest.fixture
+def start_toy() -> Iterator[ToyMaker]:
+    """Starts toy servers, with flags of theirs."""
+    toys: list[Toy] = []
+
+    def start(*flags: str) -> Toy:
+        toys.append(Toy(*flags))
+        return toys[-1]
+
+    yield start
+    for toy in toys:
+        toy.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from responses_gateway.heads import LARGEST
-from tests.test_server import Toy, read_all, read_until
+from tests.toy import Toy, read_all, read_until
 
 
 @pytest.fixture(scope="module")

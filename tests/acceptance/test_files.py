@@ -95,7 +95,10 @@ def test_a_form_without_a_file_is_refused(gateway: Gateway) -> None:
 
 def test_a_form_may_come_in_chunks(gateway: Gateway) -> None:
     form = httpx.Request(
-        "POST", gateway.url, data={"purpose": "user_data"}, files={"file": ("a.txt", b"a" * 200_000)}
+        "POST",
+        gateway.url,
+        data={"purpose": "user_data"},
+        files={"file": ("a.txt", b"a" * 200_000)},
     )
     headers = {"content-type": form.headers["content-type"]}
     answer = gateway.http.post("/v1/files", content=iter([form.read()]), headers=headers)
