@@ -51,13 +51,15 @@ async def relay(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": b""})
         return
     path = scope["path"].removeprefix("/v1")
-    answer = await client.send("POST", path, content=body + message["body"])
-    names = (b"content-type", b"content-length")
-    headers = [(name.lower(), value) for name, value in answer.headers if name.lower() in names]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    async for piece in answer:
+    response = await client.send("POST", path, content=body + message["body"])
+    names = ("content-type", "content-length")
+    headers = [(n.encode(), response.headers[n].encode()) for n in names if n in response.headers]
+    await send({
+        "type": "http.response.start", "status": response.status_code, "headers": headers
+    })  # fmt: skip
+    async for piece in response.aiter_raw():
         await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await answer.aclose()
+    await response.aclose()
     await send({"type": "http.response.body", "body": b""})
 
 

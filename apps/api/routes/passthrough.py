@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
 import orjson
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse  # noqa: TID251 - raw bytes, no events
 from ninja import Body, Router
@@ -16,7 +17,6 @@ from apps.api.engine.gates import admit
 from apps.api.engine.process import process
 from apps.api.upstream.client import TRANSPORT_ERRORS, error_of, send
 from apps.api.upstream.errors import UpstreamError
-from apps.api.upstream.transport import Answer
 
 router = Router(tags=["pass-through"])
 
@@ -47,21 +47,21 @@ async def _forward(request: HttpRequest, path: str, body: dict[str, Any]) -> Htt
         answer = await send(
             "POST", path, content=orjson.dumps(body), request_id=caller(request).request_id
         )
-        if answer.status != 200:
+        if answer.status_code != 200:
             raise await error_of(answer)
     except UpstreamError as exc:
         raise from_upstream(exc, names={}) from exc
     response = StreamingHttpResponse(
-        _pieces(answer), content_type=answer.header("content-type") or "application/json"
+        _pieces(answer), content_type=answer.headers.get("content-type", "application/json")
     )
     response["Cache-Control"], response["X-Accel-Buffering"] = "no-cache, no-transform", "no"
     return response
 
 
-async def _pieces(answer: Answer) -> AsyncGenerator[bytes, None]:
+async def _pieces(answer: httpx.Response) -> AsyncGenerator[bytes, None]:
     """The answer's bytes as they come. A cut upstream cuts the client, which is the truth."""
     try:
-        async for piece in answer:
+        async for piece in answer.aiter_raw():
             yield piece
     finally:
         with contextlib.suppress(*TRANSPORT_ERRORS):

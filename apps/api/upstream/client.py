@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import time
 from base64 import b64encode
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -36,7 +35,7 @@ from apps.api.upstream.payload import to_chat_payload
 from apps.api.upstream.read_limit import ReadLimit
 from apps.api.upstream.refusal import refused
 from apps.api.upstream.sse import SSEDecoder
-from apps.api.upstream.transport import Answer, Origin, Transport
+from apps.api.upstream.transport import Transport
 
 KEEPALIVE = 4.0
 """Seconds for which an idle connection is used again: vLLM closes it after 5."""
@@ -68,9 +67,9 @@ async def close_http_client() -> None:
 
 
 @lru_cache(maxsize=32)
-def _target(server: str, key: str, method: str, path: str, root: bool) -> tuple[Origin, bytes]:
-    """Where a request goes, and how the heads of all begin that go there; the client's own headers
-    never get there. Of a few paths: reading a URL takes longer than much of the rest. Raises
+def _target(server: str, key: str, path: str, root: bool) -> tuple[httpx.URL, httpx.Headers]:
+    """Where a request goes, and the headers of all that go there; the client's own never get
+    there. Of a few paths: reading a URL takes longer than much of the rest. Raises
     httpx.InvalidURL."""
     base = base_url(server)
     url = httpx.URL((base.removesuffix("/v1") if root else base) + path)
@@ -83,12 +82,21 @@ def _target(server: str, key: str, method: str, path: str, root: bool) -> tuple[
         own["authorization"] = f"Basic {b64encode(unquote_to_bytes(url.userinfo)).decode()}"
     if key:
         own["authorization"] = f"Bearer {key}"
-    line = b"%b %b HTTP/1.1\r\n" % (method.encode(), url.raw_path)
-    return Origin(url.scheme, url.host, url.port), line + _fields(own)
+    return url, httpx.Headers(own)
 
 
-def _fields(headers: Mapping[str, str]) -> bytes:
-    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+def _request(
+    method: str, path: str, content: bytes, extra: dict[str, str], *, root: bool
+) -> httpx.Request:
+    url, own = _target(conf.UPSTREAM_URL, conf.UPSTREAM_API_KEY, path, root)
+    extra["content-length"] = str(len(content))
+    return httpx.Request(
+        method,
+        url,
+        headers=[*own.raw, *((name.encode(), value.encode()) for name, value in extra.items())],
+        stream=httpx.ByteStream(content),  # with which httpx adds no headers of its own
+        extensions={"timeout": {"connect": conf.CONNECT_TIMEOUT}},
+    )
 
 
 TRANSPORT_ERRORS = (httpx.HTTPError, httpx.StreamError, TimeoutError)
@@ -113,7 +121,7 @@ async def send(
     request_id: str = "",
     root: bool = False,
     span: tracing.Span = tracing.NOTHING,
-) -> Answer:
+) -> httpx.Response:
     """One request to the upstream; returns when the headers have come, body unread. Paths are
     below ``/v1``, with ``root`` beside it. It is made inside ``span``, else what encloses it.
 
@@ -126,11 +134,9 @@ async def send(
         extra["x-request-id"] = request_id
     began, status = time.perf_counter(), "cancelled"
     try:
-        origin, head = _target(conf.UPSTREAM_URL, conf.UPSTREAM_API_KEY, method, path, root)
-        extra["content-length"] = str(len(content))
-        request = b"%b%b\r\n%b" % (head, _fields(extra), content)
-        answer = await _transport().ask(origin, request, connect_within=conf.CONNECT_TIMEOUT)
-        status = str(answer.status)
+        request = _request(method, path, content, extra, root=root)
+        answer = await _transport().handle_async_request(request)
+        status = str(answer.status_code)
         metrics.upstream_seconds.observe(time.perf_counter() - began, path)
         return answer
     except (*TRANSPORT_ERRORS, httpx.InvalidURL) as exc:
@@ -141,11 +147,11 @@ async def send(
         metrics.upstream_requests.add(path, status)
 
 
-async def error_of(answer: Answer) -> UpstreamRefused:
+async def error_of(response: httpx.Response) -> UpstreamRefused:
     """Read an answer with an error status; closes it."""
     body = b""
     try:
-        async for piece in answer:
+        async for piece in response.aiter_raw():
             body += piece
             if len(body) > LARGEST_ERROR:
                 break
@@ -153,8 +159,8 @@ async def error_of(answer: Answer) -> UpstreamRefused:
     except (*TRANSPORT_ERRORS, orjson.JSONDecodeError):
         parsed = None
     finally:
-        await answer.aclose()
-    return refused(answer.status, parsed, retry_after=answer.header("retry-after"))
+        await response.aclose()
+    return refused(response.status_code, parsed, retry_after=response.headers.get("retry-after"))
 
 
 # --- Turns ----------------------------------------------------------------------------------------
@@ -199,9 +205,9 @@ class ChatUpstream:
         outcome = "cancelled"
         try:
             with limit.until(first):
-                answer = await self._post(content, request_id, span)
-                if answer.status != 200:
-                    raise await error_of(answer)
+                response = await self._post(content, request_id, span)
+                if response.status_code != 200:
+                    raise await error_of(response)
             outcome = ""
         except TimeoutError as exc:
             outcome = UpstreamTimeout.kind
@@ -213,11 +219,11 @@ class ChatUpstream:
             if outcome:
                 span.end(outcome)
                 limit.close()
-        return ChatTurn(answer, context, span, limit, first=first, deadline=deadline)
+        return ChatTurn(response, context, span, limit, first=first, deadline=deadline)
 
     async def _post(
         self, content: bytes, request_id: str, span: tracing.Span, *, again: bool = True
-    ) -> Answer:
+    ) -> httpx.Response:
         """Ask; once more when nothing was sent, since that cannot run anything twice."""
         self.attempts += 1
         try:
@@ -240,7 +246,7 @@ class ChatTurn:
 
     def __init__(
         self,
-        answer: Answer,
+        response: httpx.Response,
         context: Context,
         span: tracing.Span,
         limit: ReadLimit,
@@ -248,7 +254,10 @@ class ChatTurn:
         first: float,
         deadline: float,
     ) -> None:
-        self._answer, self._span, self._limit = answer, span, limit
+        self._span, self._limit = span, limit
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._body = response.stream  # raw, without the layers that count bytes
+        self._pieces = aiter(self._body)
         self._clock = asyncio.get_running_loop().time
         self._next_by = first  # the first token may take minutes, the next ones may not
         self._began, self._last = self._clock(), 0.0
@@ -290,7 +299,7 @@ class ChatTurn:
             await self._read_out()
         self._limit.close()
         with contextlib.suppress(*TRANSPORT_ERRORS):  # broken is as closed as it gets
-            await self._answer.aclose()
+            await self._body.aclose()
         if not self._closed:
             self._closed = True
             metrics.turns.add(self._outcome)
@@ -307,14 +316,14 @@ class ChatTurn:
         """A body that was read to its end leaves its connection for the next turn. The end comes
         right after the last event, though not always in the same read."""
         with contextlib.suppress(*TRANSPORT_ERRORS), self._limit.until(self._clock() + END_OF_BODY):
-            while await anext(self._answer, None) is not None:
+            while await anext(self._pieces, None) is not None:
                 pass
 
     async def _next(self) -> bytes | None:
         """What has come since the last read; None at the end of the body."""
         try:
             with self._limit.until(self._next_by):
-                return await anext(self._answer, None)
+                return await anext(self._pieces, None)
         except TRANSPORT_ERRORS as exc:
             raise self._failure or translate(exc) from exc
 

@@ -26,17 +26,17 @@ async def ask(
     content = orjson.dumps(body) if body is not None else b""
     try:
         async with asyncio.timeout(limit):
-            answer = await send(method, path, content=content, root=root)
-            if answer.status != 200:
-                raise await error_of(answer)
+            response = await send(method, path, content=content, root=root)
+            if response.status_code != 200:
+                raise await error_of(response)
             try:
-                text = b"".join([piece async for piece in answer])
+                answer = b"".join([piece async for piece in response.aiter_raw()])
             finally:
-                await answer.aclose()
+                await response.aclose()
     except TRANSPORT_ERRORS as exc:
         raise translate(exc) from exc
     try:
-        return orjson.loads(text)
+        return orjson.loads(answer)
     except orjson.JSONDecodeError as exc:
         raise unreadable(what) from exc
 

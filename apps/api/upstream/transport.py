@@ -1,9 +1,8 @@
-"""HTTP to one server nearby: connections that are kept, bodies as they come.
+"""httpx's transport for one server nearby: connections that are kept, bodies as they come.
 
 What one read gave is one piece, however many chunks the server made of it: for a body of tokens,
 looking at each chunk in Python costs more than all that is done with the token. It is without
-proxies, redirects, cookies and limits; only the time to connect is limited here. Its exceptions are
-httpx's.
+proxies, redirects, cookies and limits; only the time to connect is limited here.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from functools import lru_cache
-from typing import NamedTuple, Self, cast
+from typing import Self, cast
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -28,17 +27,8 @@ BROKEN = "The server closed the connection."
 NO_HTTP = "The server's answer is no HTTP."
 
 
-class Origin(NamedTuple):
-    """Where a server is. ``port`` None: the scheme's own."""
-
-    scheme: str
-    host: str
-    port: int | None
-
-
-class Answer:
-    """The answer to one request: its ``status``, its ``headers`` as they were sent, and its body, to
-    be iterated once and closed. Reading raises httpx.TransportError."""
+class Answer(httpx.AsyncByteStream):
+    """The answer to one request: what the parser calls, and the body as httpx reads it."""
 
     # The parser looks for these as well, and what it does not find costs it an exception.
     on_message_begin = on_status = on_chunk_header = on_chunk_complete = None
@@ -106,12 +96,6 @@ class Answer:
         self._connection.transport.abort()
 
     # --- What the reader calls ----------------------------------------------------------------
-
-    def header(self, name: str) -> str | None:
-        """The first header of this name, which is in lower case."""
-        wanted = name.encode()
-        found = (value for given, value in self.headers if given.lower() == wanted)
-        return value.decode("latin-1") if (value := next(found, None)) is not None else None
 
     async def head(self) -> None:
         """Wait for status and headers. Raises httpx.TransportError."""
@@ -241,27 +225,26 @@ class Idle:
             self._timer = self._loop.call_at(self._waiting[0][0] + self._patience, self._sweep)
 
 
-class Transport:
-    """The connections to servers. Idle ones are kept for ``patience`` seconds."""
+class Transport(httpx.AsyncBaseTransport):
+    """For requests with a body of bytes. Idle connections are kept for ``patience`` seconds."""
 
     def __init__(self, *, patience: float) -> None:
         self._patience = patience
-        self._idle: dict[Origin, Idle] = {}
+        self._idle: dict[tuple[str, str, int | None], Idle] = {}
 
-    async def ask(self, origin: Origin, request: bytes, *, connect_within: float) -> Answer:
-        """Send a request, head and body, and wait for the head of its answer. Raises
-        httpx.ConnectError, httpx.ConnectTimeout and httpx.UnsupportedProtocol where nothing was sent,
-        else httpx.TransportError."""
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.ByteStream)
+        origin = request.url.scheme, request.url.host, request.url.port
         if (idle := self._idle.get(origin)) is None:
             idle = self._idle[origin] = Idle(self._patience)
-        connection = idle.take() or await _connect(origin, idle, connect_within)
-        answer = connection.ask(request)
+        connection = idle.take() or await _connect(request, idle)
+        answer = connection.ask(_head(request) + b"".join(request.stream))
         try:
             await answer.head()
         except BaseException:
             await answer.aclose()
             raise
-        return answer
+        return httpx.Response(answer.status, headers=answer.headers, stream=answer, request=request)
 
     async def aclose(self) -> None:
         for idle in self._idle.values():
@@ -269,18 +252,23 @@ class Transport:
         await asyncio.sleep(0)  # which closes their sockets
 
 
-async def _connect(origin: Origin, idle: Idle, within: float) -> Connection:
-    scheme, host, port = origin
-    if scheme not in ("http", "https") or not host:
+def _head(request: httpx.Request) -> bytes:
+    line = b"%b %b HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)
+    fields = b"".join([b"%b: %b\r\n" % field for field in request.headers.raw])
+    return line + fields + b"\r\n"
+
+
+async def _connect(request: httpx.Request, idle: Idle) -> Connection:
+    """Raises httpx.ConnectError and ConnectTimeout: nothing was sent."""
+    url, loop = request.url, asyncio.get_running_loop()
+    if url.scheme not in ("http", "https") or not url.host:
         raise httpx.UnsupportedProtocol("The URL is neither http:// nor https://.")
-    tls = scheme == "https"
+    tls = url.scheme == "https"
+    port, context = (url.port or 443, _tls()) if tls else (url.port or 80, None)
     try:
-        async with asyncio.timeout(within):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(idle),
-                host,
-                port or (443 if tls else 80),
-                ssl=_tls() if tls else None,
+        async with asyncio.timeout(request.extensions["timeout"]["connect"]):
+            _, connection = await loop.create_connection(
+                lambda: Connection(idle), url.host, port, ssl=context
             )
     except TimeoutError as exc:
         raise httpx.ConnectTimeout("The server did not accept the connection in time.") from exc
