@@ -41,11 +41,33 @@ class JsonParser(Parser):
                 status=415,
             )
         try:
-            return orjson.loads(request.body)
+            body = orjson.loads(request.body)
         except orjson.JSONDecodeError as exc:
             raise InvalidRequest(
                 f"The request body is not JSON: {exc}.", code="invalid_json"
             ) from exc
+        if len(request.body) > 2 * MOST_LEVELS and _is_too_deep(body):
+            raise InvalidRequest(
+                f"The request body is nested more than {MOST_LEVELS} levels deep.",
+                code="invalid_value",
+            )
+        return body
+
+
+MOST_LEVELS = 200
+"""Levels of a body, each of which takes two bytes at least. What is made of it has a few more."""
+WRITABLE = 254
+"""Levels that orjson writes."""
+
+
+def _is_too_deep(body: Any) -> bool:
+    for _ in range(WRITABLE - MOST_LEVELS):
+        body = [body]
+    try:
+        orjson.dumps(body)
+    except orjson.JSONEncodeError:  # it would be raised later, where nobody could tell why
+        return True
+    return False
 
 
 UNUSED = HttpResponse()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.acceptance.exchanges import create, refused
 from tests.gateway import Gateway
-from tests.scripted_vllm import ScriptedVLLM
+from tests.scripted_vllm import ScriptedVLLM, text
 
 JSON = {"content-type": "application/json"}
 PATHS = ["/v1/responses", "/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
@@ -88,6 +89,38 @@ def test_a_wrong_method(gateway: Gateway, method: str, path: str, allowed: str) 
 def test_a_body_that_is_no_json(gateway: Gateway, path: str, body: bytes) -> None:
     answer = gateway.http.post(path, content=body, headers=JSON)
     assert refused(answer, 400, code="invalid_json").startswith("The request body is not JSON: ")
+
+
+DEEP: dict[str, dict[str, Any]] = {
+    "the schema of a tool": {"tools": [{"type": "function", "name": "f", "parameters": "HERE"}]},
+    "the schema of a text": {
+        "text": {"format": {"type": "json_schema", "name": "f", "schema": "HERE"}}
+    },
+    "what nobody reads": {"tools": [{"type": "web_search", "more": "HERE"}]},
+}
+
+
+def nested(frame: dict[str, Any], levels: int) -> bytes:
+    deep = b'{"a":' * levels + b"{}" + b"}" * levels
+    body = orjson.dumps({"model": "m", "input": "x", **frame})
+    return body.replace(b'"HERE"', deep)
+
+
+@pytest.mark.parametrize("levels", [250, 400, 1000])
+@pytest.mark.parametrize("case", DEEP)
+def test_a_body_that_is_too_deep(gateway: Gateway, case: str, levels: int) -> None:
+    answer = gateway.http.post("/v1/responses", content=nested(DEEP[case], levels), headers=JSON)
+    message = refused(answer, 400, code="invalid_value")
+    assert message == "The request body is nested more than 200 levels deep."
+
+
+@pytest.mark.parametrize("case", DEEP)
+def test_a_body_that_is_just_not_too_deep(gateway: Gateway, vllm: ScriptedVLLM, case: str) -> None:
+    vllm.script(text("Hello."))
+    answer = gateway.http.post("/v1/responses", content=nested(DEEP[case], 195), headers=JSON)
+    assert answer.status_code == 200, answer.text
+    again = gateway.http.get(f"/v1/responses/{answer.json()['id']}")
+    assert again.json() == answer.json()
 
 
 @pytest.mark.parametrize("path", PATHS)
