@@ -10,7 +10,6 @@ response's end is first settled (``finish``), then stored by the caller, then an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never, cast
 
@@ -438,7 +437,7 @@ class ResponseComposer:
         assert outcome is not None
         if self._final is not None:
             return self._final
-        self._final = response = copy(self.response)
+        self._final = response = Response(**vars(self.response))
         response.move(outcome.status)
         response.incomplete_details = outcome.reason
         if outcome.status is Status.COMPLETED:

@@ -151,4 +151,8 @@ class Place(NamedTuple):
 
     def part(self, content_index: int) -> dict[str, Any]:
         """The fields of an event about one part of the item."""
-        return {**self._asdict(), "content_index": content_index}
+        return {
+            "item_id": self.item_id,
+            "output_index": self.output_index,
+            "content_index": content_index,
+        }

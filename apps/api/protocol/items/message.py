@@ -76,7 +76,8 @@ class RefusalDone(ContentPartEvent):
 
 class MessageBuilder:
     """Grows a message part by part; a change between text and refusal begins a new part. Links to
-    ``files``, by their paths, become citations."""
+    ``files``, by their paths, become citations. Its events are rendered before it is told more: they
+    have the message itself, which grows."""
 
     def __init__(self, place: Place, files: Mapping[str, CitableFile] | None = None) -> None:
         self._place = place
@@ -88,8 +89,7 @@ class MessageBuilder:
         self._type, self._head, self._tail = "", b"", b""
 
     def open(self) -> Sequence[ItemEvent]:
-        added = self._item.model_copy()
-        return [OutputItemAdded(output_index=self._place.output_index, item=added)]
+        return [OutputItemAdded(output_index=self._place.output_index, item=self._item)]
 
     def feed(self, delta: TextDelta | RefusalDelta) -> Sequence[ItemEvent]:
         kind = OutputText if type(delta) is TextDelta else Refusal
