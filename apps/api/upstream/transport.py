@@ -124,7 +124,7 @@ class Answer(httpx.AsyncByteStream):
         return piece
 
     async def aclose(self) -> None:
-        self._connection.release(stays=self._may_stay and not self._is_paused)
+        self._connection.release(self, stays=self._may_stay and not self._is_paused)
         # It holds this answer, which holds the connection and what was sent on it: memory that would
         # stay until the garbage collector comes.
         self.__dict__.pop("_parser", None)  # may be closed again
@@ -156,10 +156,10 @@ class Connection(asyncio.Protocol):
         self.transport.write(request)
         return self._answer
 
-    def release(self, *, stays: bool) -> None:
-        """There is nothing more to read: use it again, or close it, which tells the server that
-        nobody waits. May be called again."""
-        if self._answer is None:
+    def release(self, answer: Answer, *, stays: bool) -> None:
+        """There is nothing more to read of this answer: use the connection again, or close it, which
+        tells the server that nobody waits. May be called again, when another answer has it."""
+        if self._answer is not answer:
             return
         self._answer = None
         if stays and not self.is_lost:

@@ -188,6 +188,22 @@ def test_an_idle_connection_is_closed_in_time() -> None:
     served(scenario, patience=0.05)
 
 
+def test_an_answer_that_is_closed_twice_leaves_the_next_one_its_connection() -> None:
+    async def scenario(server: Server, transport: Transport) -> tuple[bytes, bytes, int]:
+        first = (await ask(server, transport)).stream
+        assert isinstance(first, httpx.AsyncByteStream)
+        before = b"".join([piece async for piece in first])
+        await first.aclose()
+        second = (await ask(server, transport)).stream
+        await first.aclose()
+        third = await whole(server, transport)  # must not come on the connection of the second
+        assert isinstance(second, httpx.AsyncByteStream)
+        after = b"".join([piece async for piece in second])
+        return before + after, third, server.connections
+
+    assert served(scenario) == (b"hellohello", b"hello", 2)
+
+
 def test_what_is_not_read_to_its_end_is_closed() -> None:
     async def scenario(server: Server, transport: Transport) -> None:
         response = await ask(server, transport)
