@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.db.utils import ConnectionHandler
-from django.utils.connection import ConnectionProxy
 from psycopg_pool import ConnectionPool
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -57,7 +56,7 @@ def test_many_connections_that_died_at_rest_cost_nobody_the_answer(
 ) -> None:
     settings = databases.from_url(network.url, threads=2)
     handler = ConnectionHandler({"default": settings})
-    monkeypatch.setattr(db, "connection", ConnectionProxy(handler, "default"))
+    monkeypatch.setattr(db, "connections", handler)
 
     def ask() -> None:
         with handler["default"].cursor() as cursor:

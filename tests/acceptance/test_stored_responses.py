@@ -136,13 +136,13 @@ def test_what_got_an_http_error_is_not_listed(
 
 
 def test_the_list_has_the_newest_first(stateful_gateway: Gateway) -> None:
-    made = [create(stateful_gateway, input=str(number)) for number in range(5)]
+    made = [create(stateful_gateway, input=str(number)) for number in range(6)]
     page = get(stateful_gateway, "?limit=5")
     assert page == {
         "object": "list",
-        "data": made[::-1],
-        "first_id": made[4]["id"],
-        "last_id": made[0]["id"],
+        "data": made[:0:-1],
+        "first_id": made[5]["id"],
+        "last_id": made[1]["id"],
         "has_more": True,
     }
 
