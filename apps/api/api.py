@@ -25,6 +25,7 @@ from apps.api.routes import (
     signed,
     unoffered,
 )
+from apps.nesting import is_deeper
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -46,7 +47,8 @@ class JsonParser(Parser):
             raise InvalidRequest(
                 f"The request body is not JSON: {exc}.", code="invalid_json"
             ) from exc
-        if len(request.body) > 2 * MOST_LEVELS and _is_too_deep(body):
+        # Else it would fail where it is written again, and nobody could tell why.
+        if len(request.body) > 2 * MOST_LEVELS and is_deeper(body, MOST_LEVELS):
             raise InvalidRequest(
                 f"The request body is nested more than {MOST_LEVELS} levels deep.",
                 code="invalid_value",
@@ -56,19 +58,6 @@ class JsonParser(Parser):
 
 MOST_LEVELS = 200
 """Levels of a body, each of which takes two bytes at least. What is made of it has a few more."""
-WRITABLE = 254
-"""Levels that orjson writes."""
-
-
-def _is_too_deep(body: Any) -> bool:
-    for _ in range(WRITABLE - MOST_LEVELS):
-        body = [body]
-    try:
-        orjson.dumps(body)
-    except orjson.JSONEncodeError:  # it would be raised later, where nobody could tell why
-        return True
-    return False
-
 
 UNUSED = HttpResponse()
 

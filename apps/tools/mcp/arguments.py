@@ -18,6 +18,8 @@ from jsonschema.validators import extend, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from apps.nesting import is_deeper
+
 MOST_WORK = 20_000
 """What checking arguments may cost, in keywords looked at: some dozen milliseconds. Schemas can ask
 for more steps than there are atoms."""
@@ -50,20 +52,13 @@ class _TooMuch(Exception):
 def problem(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments, in words for the model; None when nothing is, or when it
     cannot be told."""
-    if _is_deeper(dict(arguments), DEEPEST):
+    if is_deeper(dict(arguments), DEEPEST):
         return f"The arguments are nested too deeply: no more than {DEEPEST} levels can be sent."
     dialect = validator_for(schema, Draft202012Validator)
     found = _problems(dict(schema), dict(arguments), dialect, MOST_WORK)
     if not found:
         return None
     return "The arguments do not fit the tool's schema. " + " ".join(map(_words, found))
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(member, levels - 1) for member in inner)
 
 
 def is_usable(schema: Mapping[str, Any]) -> bool:
