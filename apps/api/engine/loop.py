@@ -66,7 +66,7 @@ async def respond(
     if not await recorder.finish(composer, outcome) and recorder.error is None:
         error = ApiError("The response could not be stored.", status=503, code="server_error")
         recorder.failed("store", error, upstream_status=None)
-        composer.finish(_failed(error))
+        composer.finish(failed(error))
     yield [*closing, *composer.announce()]
 
 
@@ -154,10 +154,11 @@ def failure(exc: Exception, turns: Turns, recorder: Recorder) -> Outcome:
         log.error("run failed", response_id=recorder.run.id, stage=stage, exc_info=exc)
     recorder.failed(stage, error, upstream_status=status)
     let_go(exc)
-    return _failed(error)
+    return failed(error)
 
 
-def _failed(error: ApiError) -> Outcome:
+def failed(error: ApiError) -> Outcome:
+    """The end of a response for which this error is the reason."""
     return Outcome(status=Status.FAILED, at=_now(), error=error.detail)
 
 

@@ -17,6 +17,7 @@ from apps.api.engine.gates import check_priority
 from apps.api.engine.grammars import check_grammars
 from apps.api.engine.hydrate import Hydrated, hydrate, offered
 from apps.api.engine.idempotency import Claim
+from apps.api.engine.loop import failed
 from apps.api.engine.process import process
 from apps.api.engine.recorder import Recorder
 from apps.api.engine.runs import Run
@@ -26,7 +27,7 @@ from apps.api.engine.truncation import TruncatingUpstream
 from apps.api.engine.turns import Turns
 from apps.api.errors import ApiError, InvalidRequest
 from apps.api.protocol.calls import OURS
-from apps.api.protocol.composer import Outcome, ResponseComposer
+from apps.api.protocol.composer import ResponseComposer
 from apps.api.protocol.context import Context
 from apps.api.protocol.ids import TurnIds, new_id
 from apps.api.protocol.media import Media, code_images, code_references, references
@@ -38,7 +39,7 @@ from apps.api.protocol.requests import (
     INCLUDE_LOGPROBS,
     CreateResponse,
 )
-from apps.api.protocol.response import Response, Status, new_response
+from apps.api.protocol.response import Response, new_response
 from apps.api.protocol.types import Item
 from apps.api.upstream.capabilities import Capability
 from apps.api.upstream.client import ChatUpstream, Upstream
@@ -132,8 +133,7 @@ def _refused(run: RunSnapshot, response: Response, error: ApiError, *, since: fl
     run.turns = 0
     recorder = Recorder(run, input_items=(), upstream=ChatUpstream(), since=since)
     recorder.failed("tools", error, upstream_status=None)
-    outcome = Outcome(status=Status.FAILED, at=int(time.time()), error=error.detail)
-    recorder.refused(ResponseComposer(response, ids=TurnIds()), outcome)
+    recorder.refused(ResponseComposer(response, ids=TurnIds()), failed(error))
 
 
 async def _with_pictures(
