@@ -80,8 +80,9 @@ def end(run: RunSnapshot) -> bool:
 def use_chains(root_ids: Iterable[str]) -> None:
     """Note that chains were used. Always in one order: whoever waits for whom, nobody waits in a
     circle."""
+    db = connections[DEFAULT_DB_ALIAS]
     for root_id in sorted(set(root_ids)):
-        _execute(connections[DEFAULT_DB_ALIAS], USE_CHAIN, [root_id])
+        _execute(db, USE_CHAIN, [root_id])
 
 
 def _row(db: BaseDatabaseWrapper, run: RunSnapshot) -> list[Any]:
